@@ -1,0 +1,46 @@
+# Two commands set everything up: `make demo` and `make test`.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+# One thread per process is fastest for models this small, and steady on a busy machine.
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test lint types docs bench nightly demo-model measure-demo clean
+
+$(STAMP): pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## the main job, told step by step, on the embedded model
+	$(VENV)/bin/kel demo --dir demo-ledger
+
+test: $(STAMP)  ## the fast tier
+	$(PYTHON) -m pytest -m "not slow"
+
+lint: $(STAMP)  ## style, types, and that generated documents are current
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(PYTHON) -m cli.reference --check
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
+
+docs: $(STAMP)  ## rewrite the generated documents
+	$(PYTHON) -m cli.reference
+
+bench: $(STAMP)  ## ratios, measured here
+	$(PYTHON) -m bench
+
+nightly: $(STAMP)  ## every tier, with a list of what ran
+	KEL_TIER=nightly $(PYTHON) -m pytest -rA --durations=20
+
+demo-model: $(STAMP)  ## train the embedded models from nothing (under 40 minutes on 2 cores)
+	$(PYTHON) -m ledger.demo.build
+
+measure-demo: $(STAMP)  ## the figures of docs/demo-model.md
+	$(PYTHON) -m ledger.demo.measure
+
+clean:
+	rm -rf $(VENV) demo-ledger

@@ -1,0 +1,125 @@
+"""One JSON text for one value, and a reader that accepts nothing ambiguous.
+
+Promise: equal values give equal bytes on every machine; `strict_json(canonical_json(x)) == x` for
+values built of dict, list, str, int, float, bool and None.
+Rules: keys are strings and sorted by code point, no spaces, UTF-8 unescaped, no NaN or infinity,
+no lone surrogates, at most 64 levels. Reading refuses duplicate keys.
+
+    canonical_json({"b": 1, "a": [True, None]})     # b'{"a":[true,null],"b":1}'
+    strict_json(b'{"a":1,"a":2}')                   # CanonicalError
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+from store.errors import CanonicalError
+
+MAX_DEPTH: Final = 64
+_MAX_DIGITS: Final = 400
+_INT_LIMIT: Final = 10**_MAX_DIGITS
+
+
+def canonical_json(value: object) -> bytes:
+    """The canonical UTF-8 JSON of `value`; tuples are written as lists, mappings as objects.
+
+    Raises: CanonicalError for other types, non-string keys, NaN, infinity, lone surrogates,
+    more than 64 levels (so also for cycles).
+    """
+    plain = _plain(value, 0)
+    try:
+        text = json.dumps(
+            plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        return text.encode("utf-8")
+    except ValueError as error:
+        raise CanonicalError(f"value has no canonical JSON: {error}") from error
+
+
+def strict_json(data: bytes | str) -> Any:
+    """Parse JSON without duplicate keys, NaN, infinities or more than 64 levels.
+
+    Raises: CanonicalError, and nothing else.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_bounded_int,
+        )
+    except RecursionError as error:
+        raise CanonicalError("JSON is nested too deeply") from error
+    except ValueError as error:
+        raise CanonicalError(f"not strict JSON: {error}") from error
+    _check_depth(value)
+    return value
+
+
+def _plain(value: object, depth: int) -> object:
+    """`value` with mappings as dicts and sequences as lists, every leaf checked."""
+    if depth > MAX_DEPTH:
+        raise CanonicalError(f"value is nested deeper than {MAX_DEPTH} levels (or contains itself)")
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CanonicalError(f"{value!r} has no JSON form; only finite numbers can be stored")
+    if isinstance(value, int) and abs(value) >= _INT_LIMIT:
+        raise CanonicalError(f"an integer has more than {_MAX_DIGITS} digits")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise CanonicalError(f"{type(value).__name__} has no JSON form; convert it to a plain value")
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise CanonicalError(f"key {key!r} is not a string; JSON objects have string keys only")
+    return key
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise CanonicalError("an object has the same key twice")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise CanonicalError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise CanonicalError("a number is outside the range of a double")
+    return number
+
+
+def _bounded_int(text: str) -> int:
+    # Converting digits is quadratic in their number, so hostile text must be stopped before.
+    if len(text.removeprefix("-")) > _MAX_DIGITS:
+        raise CanonicalError(f"an integer has more than {_MAX_DIGITS} digits")
+    return int(text)
+
+
+def _check_depth(value: Any) -> None:
+    """Walk level by level, so that depth costs no recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise CanonicalError(f"JSON is nested deeper than {MAX_DEPTH} levels")
+
+
+def _children(item: Any) -> list[Any]:
+    if isinstance(item, dict):
+        return [child for child in item.values() if isinstance(child, dict | list)]
+    if isinstance(item, list):
+        return [child for child in item if isinstance(child, dict | list)]
+    return []
