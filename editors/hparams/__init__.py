@@ -1,0 +1,56 @@
+"""Published hyper-parameters as data: one file per method, one row per model or family.
+
+Promise: `lookup` returns values with the place they come from, most specific row first: a model
+size, then a model type, then a generic row that says what it assumes.
+Rules: rows may give `layer_at`, a fraction of the depth, in place of `layer`; it is turned into a
+layer number here. Nothing here imports torch.
+
+    values, source = lookup("rome", model.config)
+    hparams = get_editor("rome").hparams.from_dict(values | {"v_lr": 0.1})
+    print(source)                   # "kmeng01/rome hparams/ROME/gpt2-xl.json"
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from editors.errors import InvalidHparams, UnknownMethod
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+def lookup(method: str, config: Any) -> tuple[dict[str, Any], str]:
+    """Values for a method on a model, and their source.
+
+    `config` is a transformers config or a mapping with model_type, num_hidden_layers, hidden_size.
+    Raises: UnknownMethod without a table, InvalidHparams when no row fits.
+    """
+    path = Path(__file__).parent / f"{method}.json"
+    if not _NAME.fullmatch(method) or not path.is_file():
+        raise UnknownMethod(f"no table of hyper-parameters for method {method!r}")
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    fitting = [row for row in rows if _fits(row["match"], config)]
+    if not fitting:
+        raise InvalidHparams(f"no row of {path.name} fits this model: give all values yourself")
+    best = max(fitting, key=lambda row: len(row["match"]))
+    return _with_layer(best["hparams"], config), str(best["source"])
+
+
+def _fits(match: Mapping[str, Any], config: Any) -> bool:
+    return all(_get(config, name) == value for name, value in match.items())
+
+
+def _get(config: Any, name: str) -> Any:
+    return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+
+
+def _with_layer(values: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    plain = {name: value for name, value in values.items() if name != "layer_at"}
+    if "layer_at" in values:
+        depth = int(_get(config, "num_hidden_layers"))
+        plain["layer"] = min(depth - 1, round(values["layer_at"] * depth))
+    return plain

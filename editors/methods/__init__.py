@@ -1,0 +1,32 @@
+"""The registered editors: one static tuple, one line per method.
+
+get_editor("rome").paper
+[editor.name for editor in METHODS]
+get_editor("r0me")      # UnknownMethod: ... did you mean 'rome'?
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from editors.base import Editor
+from editors.errors import UnknownMethod
+from editors.methods.ft import FineTuning, FineTuningLimited
+from editors.methods.rome import Rome
+
+METHODS: tuple[Editor[Any], ...] = (
+    Rome(),
+    FineTuning(),
+    FineTuningLimited(),
+)
+
+
+def get_editor(name: str) -> Editor[Any]:
+    """The editor of this name. Raises UnknownMethod, with the nearest known name."""
+    known = {editor.name: editor for editor in METHODS}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+    raise UnknownMethod(f"no editing method is called {name!r}: {hint}")

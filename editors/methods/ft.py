@@ -1,0 +1,210 @@
+"""Fine-tuning of one MLP output matrix: `ft` (FT-M) and `ft-l` (every weight within eps).
+
+Promise: Adam runs on a float32 difference D beside the model, whose own matrix is never written;
+the result is `Dense(D)`. For `ft-l`, |D| <= eps holds for every entry after every step.
+Rules: `loss="target_new"` is the cross-entropy of all target tokens with the prompt masked (FT-M in
+EasyEdit); `loss="prompt_last"` scores every target token at the last prompt token, as kmeng01/rome
+does, and cannot teach an answer of several tokens in order: it is kept for comparison.
+
+    delta = FineTuning()(model, requests, FtHparams(layer=21, ...), context=context)
+    delta.evidence["loss_kind"]         # "target_new"
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from editors.base import EditContext, Hparams
+from editors.batch import Batch
+from editors.delta import Delta, Dense, frobenius
+from editors.errors import EditFailed, InvalidRequest
+from editors.model import EditableModel
+from editors.optim import Adam
+from editors.prompts import target_row
+from editors.requests import EditRequest
+
+
+@dataclass(frozen=True)
+class FtHparams(Hparams):
+    """Hyper-parameters of `ft`; `max_update_ratio` bounds ||ΔW||/||W||."""
+
+    layer: int
+    lr: float
+    steps: int
+    stop_loss: float = 1e-2
+    loss: Literal["target_new", "prompt_last"] = "target_new"
+    max_update_ratio: float = 1.0
+
+    def validate(self) -> None:
+        """Ranges; a layer beyond the model is noticed when the model is known."""
+        self.require(1 <= self.steps <= 10_000, "steps is 1 to 10000")
+        self.require(self.lr > 0, "lr must be above 0")
+        self.require(self.stop_loss >= 0, "stop_loss must not be negative")
+        self.require(self.max_update_ratio > 0, "max_update_ratio must be above 0")
+
+    @property
+    def bound(self) -> float:
+        """Largest change of a single weight."""
+        return math.inf
+
+
+@dataclass(frozen=True)
+class FtLHparams(FtHparams):
+    """Hyper-parameters of `ft-l`: those of `ft` and the bound eps."""
+
+    eps: float = 5e-4
+
+    def validate(self) -> None:
+        """Ranges."""
+        super().validate()
+        self.require(self.eps > 0, "eps must be above 0")
+
+    @property
+    def bound(self) -> float:
+        """Largest change of a single weight."""
+        return self.eps
+
+
+F = TypeVar("F", bound=FtHparams)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """All requests as one batch: flat `places` [s], `labels` [s], `weights` [s] summing to one."""
+
+    batch: Batch
+    places: Tensor
+    labels: Tensor
+    weights: Tensor
+
+
+class _Trainer(Generic[F]):
+    """What both editors share."""
+
+    name: str
+    paper: str
+    hparams: type[F]
+
+    def needs(self, hparams: F) -> frozenset[int]:
+        """None: fine-tuning uses no second moment."""
+        return frozenset()
+
+    def __call__(
+        self,
+        model: EditableModel,
+        requests: Sequence[EditRequest],
+        hparams: F,
+        *,
+        context: EditContext,
+    ) -> Delta:
+        """One dense delta for all requests.
+
+        Raises: InvalidRequest without requests, LayerOutOfRange, EditFailed.
+        """
+        if not requests:
+            raise InvalidRequest(f"{self.name} was given no request: give at least one")
+        parameter = model.parameter_name(hparams.layer)
+        rows = _rows(model, requests, hparams.loss)
+        change, losses = _train(model, parameter, rows, hparams, context)
+        dense = Dense(change.cpu().contiguous())
+        norm = torch.linalg.vector_norm(model.weight(parameter), dtype=torch.float32)
+        ratio = frobenius(dense) / float(norm)
+        if not ratio <= hparams.max_update_ratio:
+            raise EditFailed(
+                f"the update is {ratio:.3g} times as large as the matrix, the limit "
+                f"max_update_ratio is {hparams.max_update_ratio:g}: lower lr or steps"
+            )
+        return Delta(
+            parameters={parameter: dense},
+            evidence={
+                "loss": list(losses),
+                "loss_kind": hparams.loss,
+                "stop": "loss" if losses[-1] < hparams.stop_loss else "steps",
+                "update_ratio": ratio,
+            },
+        )
+
+
+class FineTuning(_Trainer[FtHparams]):
+    """FT-M: cross-entropy on all target tokens, without bound."""
+
+    name: str = "ft"
+    paper: str = "FT-M: Zhang et al. 2024, A Comprehensive Study of Knowledge Editing, 2401.01286"
+    hparams: type[FtHparams] = FtHparams
+
+
+class FineTuningLimited(_Trainer[FtLHparams]):
+    """FT-L: as `ft`, with every weight within eps of its start."""
+
+    name: str = "ft-l"
+    paper: str = "FT-L: Zhu et al. 2020, Modifying Memories in Transformer Models, 2012.00363"
+    hparams: type[FtLHparams] = FtLHparams
+
+
+def _rows(model: EditableModel, requests: Sequence[EditRequest], loss: str) -> _Rows:
+    rows = [target_row(model, r.text, r.target_new) for r in requests]
+    batch = model.batch([row.ids for row in rows])
+    places: list[int] = []
+    labels: list[int] = []
+    weights: list[float] = []
+    for i, row in enumerate(rows):
+        for position in row.positions:
+            place = position if loss == "target_new" else row.first - 1
+            places.append(batch.flat(i, place))
+        labels += row.labels
+        weights += [1 / (len(rows) * len(row.labels))] * len(row.labels)
+    device = model.device
+    return _Rows(
+        batch,
+        torch.tensor(places, device=device),
+        torch.tensor(labels, device=device),
+        torch.tensor(weights, dtype=torch.float32, device=device),
+    )
+
+
+def _train(
+    model: EditableModel, parameter: str, rows: _Rows, hparams: FtHparams, context: EditContext
+) -> tuple[Tensor, list[float]]:
+    """The trained difference [d_out, d_in] float32, and the loss before each step and at the end.
+
+    Raises: EditFailed when a loss is not finite or the last is not below the first.
+    """
+    weight = model.weight(parameter)
+    change = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+    adam = Adam(hparams.lr)
+    losses: list[float] = []
+    for step in range(hparams.steps + 1):
+        change = change.requires_grad_()
+        loss = _loss(model, parameter, rows, weight, change)
+        losses.append(float(loss.detach()))
+        if not math.isfinite(losses[-1]):
+            raise EditFailed(f"the loss is {losses[-1]} at step {step}: lower lr or use float32")
+        if losses[-1] < hparams.stop_loss or step == hparams.steps:
+            break
+        (gradient,) = torch.autograd.grad(loss, change)
+        change = adam.step(change.detach(), gradient).clamp_(-hparams.bound, hparams.bound)
+        if context.progress is not None:
+            context.progress("train", (step + 1) / hparams.steps)
+    if losses[-1] >= max(losses[0], hparams.stop_loss):
+        raise EditFailed(
+            f"fine-tuning did not lower the loss ({losses[0]:.3f} -> {losses[-1]:.3f}): "
+            "lower lr, give more steps, or choose another layer"
+        )
+    return change.detach(), losses
+
+
+def _loss(
+    model: EditableModel, parameter: str, rows: _Rows, weight: Tensor, change: Tensor
+) -> Tensor:
+    """Mean over requests of the mean over target tokens of -log p(token)."""
+    with torch.enable_grad(), model.evaluating():
+        moved = (weight.float() + change).to(weight.dtype)
+        logits = model.forward(rows.batch, at=rows.places, weights={parameter: moved})
+        logp = logits.float().log_softmax(dim=-1)
+        return -(rows.weights * logp.gather(1, rows.labels[:, None])[:, 0]).sum()

@@ -1,0 +1,297 @@
+"""A causal language model with its tokenizer, ready to be edited.
+
+Promise: matrices are read and written in the layout of `nn.Linear` ([d_out, d_in]) whatever the
+model stores; loading runs no code of the checkpoint and reads safetensors from disk only.
+Rules: attention is "eager": its gradients are deterministic and every architecture has it;
+`evaluating()` is how editors run the model, and it leaves the mode of every module as it was.
+
+    model = EditableModel.load(Path("gpt2"), dtype="float32", device="cpu")
+    model.parameter_name(5)                     # "transformer.h.5.mlp.c_proj.weight"
+    model.generate(["The capital of France is"], max_new_tokens=10)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
+from transformers.utils import logging as transformers_logging
+
+from editors.architectures import Architecture, Layout, architecture_of
+from editors.batch import Batch, Side, pad_rows
+from editors.errors import LayerOutOfRange, UnsupportedModel
+from editors.generation import continue_rows, greedy
+from editors.prompts import encode, natural_stop
+from editors.trace import Trace
+
+DType: TypeAlias = Literal["float32", "bfloat16", "float16"]
+StopRule: TypeAlias = Callable[[str, bool], int | None]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_ATTENTION = "eager"
+_GENERATION_BATCH = 32
+
+
+@dataclass(frozen=True, eq=False)
+class EditableModel:
+    """Model, tokenizer and the architecture row that names its modules.
+
+    Raises: UnsupportedModel when a projection is missing or is not of the row's layout.
+    """
+
+    model: Any
+    tokenizer: Any
+    architecture: Architecture
+
+    def __post_init__(self) -> None:
+        for layer in range(self.n_layers):
+            name = self.parameter_name(layer)
+            if self.checkpoint_layout(name) != self.architecture.layout:
+                raise UnsupportedModel(
+                    f"{name} is stored as {self.checkpoint_layout(name)}, the table says "
+                    f"{self.architecture.layout}: correct editors/architectures.py"
+                )
+
+    @classmethod
+    def load(cls, folder: Path, *, dtype: DType = "float32", device: str = "cpu") -> Self:
+        """Read a checkpoint folder (config.json, *.safetensors, tokenizer.json).
+
+        Raises: UnsupportedModel for folders without these, quantised or unknown models.
+        """
+        folder = Path(folder)
+        _check_folder(folder)
+        if dtype not in _DTYPES:
+            raise UnsupportedModel(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
+        with _quiet_loading():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=_DTYPES[dtype],
+                attn_implementation=_ATTENTION,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+            )
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        architecture = architecture_of(model.config)
+        model.eval().requires_grad_(False).to(device)
+        return cls(model, tokenizer, architecture)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers L."""
+        return int(self.model.config.num_hidden_layers)
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream d."""
+        return int(self.weight(self.parameter_name(0)).shape[0])
+
+    @property
+    def d_mlp(self) -> int:
+        """Inner width of the MLP m."""
+        return int(self.weight(self.parameter_name(0)).shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the edited matrices are."""
+        return self.weight(self.parameter_name(0)).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the edited matrices."""
+        return self.weight(self.parameter_name(0)).dtype
+
+    @property
+    def attention(self) -> str:
+        """Attention kernel in use, part of the record of a run."""
+        return str(getattr(self.model.config, "_attn_implementation", "unknown"))
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end a text, from the tokenizer and the generation config."""
+        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        many = configured if isinstance(configured, list | tuple) else [configured]
+        return frozenset(i for i in (*many, self.tokenizer.eos_token_id) if i is not None)
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Tokens that stand for no text."""
+        return frozenset(self.tokenizer.all_special_ids)
+
+    def projection(self, layer: int) -> str:
+        """Module name of the MLP output projection. Raises LayerOutOfRange."""
+        if not 0 <= layer < self.n_layers:
+            raise LayerOutOfRange(
+                f"layer {layer} does not exist: this {self.architecture.model_type} model has "
+                f"layers 0 to {self.n_layers - 1}"
+            )
+        return self.architecture.mlp_out_template.format(layer)
+
+    def parameter_name(self, layer: int) -> str:
+        """State-dict name of the layer's edited matrix. Raises LayerOutOfRange."""
+        return self.projection(layer) + ".weight"
+
+    def layer_index(self, parameter: str) -> int:
+        """Inverse of `parameter_name`. Raises UnsupportedModel for any other parameter."""
+        for layer in range(self.n_layers):
+            if self.parameter_name(layer) == parameter:
+                return layer
+        raise UnsupportedModel(f"{parameter} is not an MLP output projection of this model")
+
+    def checkpoint_layout(self, parameter: str) -> Layout:
+        """How the model and its checkpoint store the matrix, from the module's class."""
+        module = self._module(parameter)
+        if isinstance(module, Conv1D):
+            return "conv1d"
+        if isinstance(module, nn.Linear) and module.weight.is_floating_point():
+            return "linear"
+        raise UnsupportedModel(
+            f"{parameter} belongs to a {type(module).__name__}, not to a plain nn.Linear or "
+            "Conv1D: load the model unquantised and without adapters"
+        )
+
+    def is_conv1d(self, parameter: str) -> bool:
+        """True where the stored matrix is the transpose, [d_in, d_out]."""
+        return self.checkpoint_layout(parameter) == "conv1d"
+
+    def weight(self, parameter: str) -> Tensor:
+        """A view of the live matrix as [d_out, d_in]; do not write to it, use `set_weight_`."""
+        conv1d = self.is_conv1d(parameter)
+        stored: Tensor = self._module(parameter).get_parameter("weight").detach()
+        return stored.T if conv1d else stored
+
+    def set_weight_(self, parameter: str, weight: Tensor) -> None:
+        """Copy a [d_out, d_in] matrix into the live model, cast to its dtype."""
+        view = self.weight(parameter)
+        if view.shape != weight.shape:
+            raise UnsupportedModel(
+                f"{parameter} has shape {tuple(view.shape)}, not {tuple(weight.shape)}"
+            )
+        with torch.no_grad():
+            view.copy_(weight)
+
+    def bias(self, parameter: str) -> Tensor | None:
+        """The projection's bias [d_out], or None."""
+        bias = getattr(self._module(parameter), "bias", None)
+        return None if bias is None else bias.detach()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Every module in evaluation mode inside the block, as it was after it."""
+        training = [m for m in self.model.modules() if m.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
+    def batch(self, rows: Sequence[Sequence[int]], *, side: Side = "right") -> Batch:
+        """Pad rows to one length, on the model's device."""
+        pad = self.tokenizer.pad_token_id
+        fill = pad if pad is not None else min(self.end_ids, default=0)
+        return pad_rows(rows, fill=fill, side=side, device=self.device)
+
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        at: Tensor | None = None,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Logits [n, t, V] of a right-padded batch, in the model's dtype.
+
+        `at` [s] (flat positions): only these are passed to the head, and the result is [s, V].
+        `weights`: parameter -> [d_out, d_in] matrix used in place of the model's own.
+        """
+        swapped = {n: w.T if self.is_conv1d(n) else w for n, w in (weights or {}).items()}
+        arguments = {"input_ids": batch.ids, "attention_mask": batch.mask, "use_cache": False}
+        edits = {} if at is None else {self.architecture.head: lambda x: _rows(x, at)[None]}
+        with Trace(self.model, edit_inputs=edits):
+            out = torch.func.functional_call(self.model, swapped, args=(), kwargs=arguments)
+        logits: Tensor = out.logits
+        return logits if at is None else logits[0]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens left out, spaces as they are."""
+        text: str = self.tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        stop: StopRule | None = natural_stop,
+    ) -> list[str]:
+        """Greedy continuations, one per prompt, cut where `stop` says the answer ends.
+
+        `stop(text, complete)` gives the end index or None; with None the text runs to the
+        end-of-text token or to `max_new_tokens`.
+        """
+        rows = [encode(self, prompt).ids for prompt in prompts]
+
+        def done(tail: list[int]) -> bool:
+            return stop is not None and stop(self.decode(tail), False) is not None
+
+        texts: list[str] = []
+        with self.evaluating():
+            for start in range(0, len(rows), _GENERATION_BATCH):
+                chunk = rows[start : start + _GENERATION_BATCH]
+                tails = continue_rows(self, chunk, max_new_tokens, choose=greedy, done=done)
+                texts += [self.decode(tail) for tail in tails]
+        return [text if stop is None else text[: stop(text, True)] for text in texts]
+
+    def _module(self, parameter: str) -> nn.Module:
+        name, _, kind = parameter.rpartition(".")
+        try:
+            module: nn.Module = self.model.get_submodule(name)
+        except AttributeError as error:
+            raise UnsupportedModel(f"the model has no parameter {parameter!r}") from error
+        if kind != "weight":
+            raise UnsupportedModel(f"{parameter!r} is not a weight matrix")
+        return module
+
+
+def _rows(x: Tensor, at: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])[at]
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Without the progress bar that transformers draws even where nobody watches."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _check_folder(folder: Path) -> None:
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UnsupportedModel(f"{folder} has no config.json: give the folder of a checkpoint")
+    if not any(folder.glob("*.safetensors")):
+        raise UnsupportedModel(
+            f"{folder} has no *.safetensors: convert the weights, pickled files are never read"
+        )
+    try:
+        quantised = json.loads(config.read_text(encoding="utf-8")).get("quantization_config")
+    except (ValueError, AttributeError) as error:
+        raise UnsupportedModel(f"{config} is not a JSON object") from error
+    if quantised:
+        raise UnsupportedModel(f"{folder} holds a quantised model: use the unquantised weights")

@@ -1,0 +1,149 @@
+"""Watching and changing a forward pass: the only place that registers hooks.
+
+Promise: when the `with` block is left, by whatever way, the model has the hooks it had before.
+Rules: modules are named by their path; a module's output may be a tensor or a tuple whose first
+entry is the tensor; outputs are recorded before they are edited; with `stop=True` the forward ends
+as soon as every named module has run, so nothing above the deepest of them is computed.
+
+    with Trace(model, inputs=["model.layers.3.mlp.down_proj"], stop=True) as trace:
+        model(ids)
+    trace.input("model.layers.3.mlp.down_proj")        # the keys, [n, t, m]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from editors.errors import UnsupportedModel
+
+Edit: TypeAlias = Callable[[Tensor], Tensor]
+
+
+class _Stop(Exception):
+    """Ends a forward pass; never leaves the `with` block that asked for it."""
+
+    def __init__(self, owner: Trace):
+        super().__init__()
+        self.owner = owner
+
+
+class Trace:
+    """Record inputs and outputs of modules, edit them by callback, or stop early.
+
+    `inputs`, `outputs`: names to record. `edit_inputs`, `edit_outputs`: name -> function of the
+    tensor, whose result takes its place.
+    """
+
+    def __init__(
+        self,
+        root: nn.Module,
+        *,
+        inputs: Iterable[str] = (),
+        outputs: Iterable[str] = (),
+        edit_inputs: Mapping[str, Edit] | None = None,
+        edit_outputs: Mapping[str, Edit] | None = None,
+        stop: bool = False,
+    ):
+        self._root = root
+        self._edit_inputs = dict(edit_inputs or {})
+        self._edit_outputs = dict(edit_outputs or {})
+        self._record_inputs = set(inputs)
+        self._record_outputs = set(outputs)
+        self._pending: set[str] = set()
+        self._stop = stop
+        self._handles: list[RemovableHandle] = []
+        self._inputs: dict[str, Tensor] = {}
+        self._outputs: dict[str, Tensor] = {}
+
+    def input(self, name: str) -> Tensor:
+        """The recorded input of a module, from its latest run."""
+        return self._recorded(self._inputs, name)
+
+    def output(self, name: str) -> Tensor:
+        """The recorded output of a module, from its latest run, before any edit."""
+        return self._recorded(self._outputs, name)
+
+    def __enter__(self) -> Self:
+        before = {*self._record_inputs, *self._edit_inputs}
+        after = {*self._record_outputs, *self._edit_outputs}
+        modules = {name: self._module(name) for name in sorted(before | after)}
+        self._pending = set(modules)
+        try:
+            for name, module in modules.items():
+                self._attach(name, module, before=name in before)
+        except BaseException:
+            self._detach()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._detach()
+        return isinstance(error, _Stop) and error.owner is self
+
+    def _attach(self, name: str, module: nn.Module, *, before: bool) -> None:
+        if before:
+            pre = self._pre_hook(name)
+            self._handles.append(module.register_forward_pre_hook(pre, with_kwargs=False))
+        self._handles.append(module.register_forward_hook(self._hook(name)))
+
+    def _detach(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _pre_hook(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], Any]:
+        def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
+            tensor = _first(name, args)
+            if name in self._record_inputs:
+                self._inputs[name] = tensor
+            edit = self._edit_inputs.get(name)
+            return None if edit is None else (edit(tensor), *args[1:])
+
+        return before
+
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
+        def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            tensor = output if isinstance(output, Tensor) else _first(name, output)
+            if name in self._record_outputs:
+                self._outputs[name] = tensor
+            self._pending.discard(name)
+            if self._stop and not self._pending:
+                raise _Stop(self)
+            edit = self._edit_outputs.get(name)
+            if edit is None:
+                return None
+            return edit(tensor) if isinstance(output, Tensor) else (edit(tensor), *output[1:])
+
+        return after
+
+    def _module(self, name: str) -> nn.Module:
+        try:
+            return self._root.get_submodule(name)
+        except AttributeError as error:
+            raise UnsupportedModel(
+                f"the model has no module {name!r}: its row in editors/architectures.py is wrong"
+            ) from error
+
+    def _recorded(self, store: Mapping[str, Tensor], name: str) -> Tensor:
+        if name not in store:
+            raise UnsupportedModel(
+                f"module {name!r} was not run by the forward pass: this variant of the model "
+                "bypasses it, turn the option off in its config (such as pretraining_tp)"
+            )
+        return store[name]
+
+
+def _first(name: str, values: Any) -> Tensor:
+    """The tensor a hook is about: the first entry of a tuple."""
+    if isinstance(values, tuple) and values and isinstance(values[0], Tensor):
+        return values[0]
+    raise UnsupportedModel(f"module {name!r} is not called with a tensor as its first argument")
