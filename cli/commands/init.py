@@ -1,0 +1,73 @@
+"""`kel init`: make a ledger for a base model.
+
+Promise: afterwards there is a ledger at version 0, whose weights are those of the base.
+
+    kel init --base demo
+    kel init ledgers/qwen --base Qwen/Qwen3-0.6B --revision 1a2b3c4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.commands.status import layout
+from cli.invocation import Invocation, common
+from cli.output import Item, Span
+
+if TYPE_CHECKING:
+    from ledger.views import StatusView
+
+
+@click.command()
+@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--base",
+    required=True,
+    metavar="demo|ID|PATH",
+    help="The model that is edited: the embedded one, a model of the Hub, or a folder.",
+)
+@click.option("--revision", metavar="R", help="Commit, branch or tag of the model on the Hub.")
+@click.option("--dtype", metavar="D", help="Data type of the weights; else that of the checkpoint.")
+@click.option(
+    "--device", metavar="D", default="cpu", show_default=True, help="Where it is computed."
+)
+@click.option(
+    "--probes",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Prompts that no edit may disturb, asked after every edit.",
+)
+@common
+def command(
+    invocation: Invocation,
+    *,
+    directory: Path | None,
+    base: str,
+    revision: str | None,
+    dtype: str | None,
+    device: str,
+    probes: Path | None,
+) -> int:
+    """Make a ledger in DIR (this folder) for a base model."""
+    from ledger import Ledger
+
+    place = directory or invocation.ledger or Path()
+    with Ledger.init(
+        place,
+        base=base,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        probes=probes,
+    ) as ledger:
+        view = ledger.status()
+    return invocation.emit("init", view, _layout(view))
+
+
+def _layout(view: StatusView) -> Iterator[Item]:
+    yield (Span("A ledger was made.", "green"),)
+    yield from layout(view)

@@ -1,0 +1,52 @@
+"""`kel status`: where the ledger stands.
+
+Promise: the version, its edits, the base it stands on and the digest that proves it.
+
+    kel status
+    kel status --json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.invocation import Invocation, common, opened
+from cli.layout import numbers, pairs, short
+from cli.output import Item, Span
+
+if TYPE_CHECKING:
+    from ledger.views import StatusView
+
+
+@click.command()
+@common
+def command(invocation: Invocation) -> int:
+    """Show the version, its edits and the base."""
+    with opened(invocation) as ledger:
+        view = ledger.status()
+    return invocation.emit("status", view, layout(view))
+
+
+def layout(view: StatusView) -> Iterator[Item]:
+    """The state as a list of fields."""
+    base = view.base
+    commit = f" at {short(base.revision)}" if base.revision else ""
+    tags = ", ".join(f"{name} = v{version}" for name, version in sorted(view.tags.items()))
+    yield pairs(
+        [
+            ("version", Span(f"v{view.version}", "bold")),
+            ("active", numbers(view.active)),
+            ("reverted", numbers(view.reverted)),
+            ("rejected", numbers(view.rejected)),
+            ("weights", short(view.weights_digest)),
+            ("head", f"{short(view.head)} (entry {view.entries})"),
+            ("tags", tags),
+            ("base", f"{base.id}{commit} ({base.model_type}, {base.dtype})"),
+            ("checkpoint", base.path),
+            ("base digest", short(base.digest)),
+            ("ledger", view.ledger),
+        ]
+    )

@@ -1,0 +1,90 @@
+"""What the options of `kel edit` say, as values of the ledger.
+
+Promise: an option that cannot be understood is a usage error that names it.
+Rules: values are checked by the classes of the ledger; here they are only taken apart.
+
+    probe("The capital of France is=Paris")     # {'prompt': ..., 'answer': 'Paris'}
+    assignments(["steps=25", "clamp=0.5"])      # {'steps': 25, 'clamp': 0.5}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import click
+
+
+def probe(text: str) -> dict[str, str | None]:
+    """'PROMPT=ANSWER' or 'PROMPT', split at the last '='."""
+    prompt, equals, answer = text.rpartition("=")
+    if not equals:
+        return {"prompt": text, "answer": None}
+    if not prompt.strip() or not answer.strip():
+        raise click.UsageError(f"probe {text!r}: write it as PROMPT=ANSWER.")
+    return {"prompt": prompt.rstrip(), "answer": answer.strip()}
+
+
+def assignments(texts: Iterable[str]) -> dict[str, object]:
+    """'NAME=VALUE's; a value that is JSON (number, true, null, list) is read as such."""
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise click.UsageError(f"--set {text!r}: write it as NAME=VALUE.")
+        if name in found:
+            raise click.UsageError(f"--set {name} is given twice.")
+        found[name] = _value(value.strip())
+    return found
+
+
+def single(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of one request; raises UsageError where a part of the fact is missing."""
+    missing = [f"--{name}" for name in ("subject", "prompt", "target") if options[name] is None]
+    if missing:
+        raise click.UsageError(f"Missing {', '.join(missing)} (or --from FILE).")
+    return {
+        "subject": options["subject"],
+        "prompt": options["prompt"],
+        "target_new": options["target"],
+        "target_true": options["target_true"],
+        "paraphrases": options["paraphrase"],
+        "neighbourhood": tuple(probe(text) for text in options["neighbour"]),
+        "same_subject": tuple(probe(text) for text in options["same_subject"]),
+        "portability": tuple(_answered(text) for text in options["portability"]),
+    }
+
+
+def limits(options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The limits of the gate that were given; None for --no-gate."""
+    given = {
+        name: options[name]
+        for name in ("min_reliability", "min_locality", "max_broken")
+        if options[name] is not None
+    }
+    if options["no_gate"]:
+        if given:
+            flag = "--" + next(iter(given)).replace("_", "-")
+            raise click.UsageError(f"--no-gate and {flag} exclude each other.")
+        return None
+    return given
+
+
+def _answered(text: str) -> dict[str, str | None]:
+    found = probe(text)
+    if found["answer"] is None:
+        raise click.UsageError(f"--portability {text!r} needs an answer: write PROMPT=ANSWER.")
+    return found
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        return text
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,197 @@
+"""The base checkpoint: where it lies, what it is, and whether it still is that.
+
+Promise: a ledger computes on the very weights it was made for, or refuses before computing.
+
+Rules: a base is named `demo`, by a Hub id (pinned to a commit) or by a folder; its digest covers
+every weight file and the files that give the weights a meaning (config, tokenizer). Files are
+hashed in full once; later their size, time and inode tell whether they must be hashed again, and
+each tensor that is folded is checked by itself whatever the file's date says.
+
+    base = identify(locate("demo", revision=None))
+    base.digest, base.dtype                 # '5f0c...', 'BF16'
+    check(base.files, base.folder, cache=folder / "cache" / "base.json")
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger.chain import digest
+from ledger.errors import BaseMismatch, InvalidInput
+from store.atomic import write_file
+from store.canonical import canonical_json
+from store.checkpoints import Checkpoint
+
+DEMO = "demo"
+MEANING = (
+    *("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    *("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+)
+EDITABLE = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+Files = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Located:
+    """A base found on this machine."""
+
+    id: str
+    revision: str | None
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Base:
+    """An identified base. `dtype` is that of most of its weights, as safetensors writes it."""
+
+    id: str
+    revision: str | None
+    folder: Path
+    dtype: str
+    model_type: str
+    digest: str
+    files: Files
+
+
+def demo_folder() -> Path:
+    """The checkpoint that is shipped with the program."""
+    return Path(__file__).parent / "demo" / "model"
+
+
+def locate(spec: str, *, revision: str | None) -> Located:
+    """Find the base that `spec` names, downloading it from the Hub if that is what it means.
+
+    Raises: InvalidInput for a name that is nothing, RemoteFailure if the Hub does not deliver.
+    """
+    folder = Path(spec).expanduser()
+    if spec == DEMO or folder.is_dir():
+        if revision is not None:
+            raise InvalidInput(f"--revision goes with a Hub id, and {spec!r} is a local folder")
+        found = demo_folder() if spec == DEMO else folder.resolve()
+        return Located(DEMO if spec == DEMO else str(found), None, found)
+    if folder.exists() or spec.startswith(("/", ".", "~")):
+        raise InvalidInput(f"{spec} is not a folder with a model")
+    from ledger.hub import snapshot
+
+    commit, path = snapshot(spec, revision)
+    return Located(spec, commit, path)
+
+
+def find_again(base_id: str, revision: str | None, recorded: Path) -> Path:
+    """The folder of a base that was located before: its recorded place, else by its name."""
+    if base_id != DEMO and recorded.is_dir():
+        return recorded
+    if base_id != DEMO and revision is None:
+        raise BaseMismatch(f"the base folder {recorded} is gone; bring it back to that place")
+    return locate(base_id, revision=revision).folder
+
+
+def identify(located: Located) -> Base:
+    """Hash the base's files and read what it is.
+
+    Raises: CheckpointError for a folder without safetensors, InvalidInput for a quantised model or
+    one whose weights have no editable dtype.
+    """
+    checkpoint = Checkpoint.open(located.folder)
+    config = _config(located.folder)
+    if checkpoint.quantised:
+        raise InvalidInput(
+            f"{located.id} is quantised; edits need the unquantised weights of the original model"
+        )
+    files = {
+        path.name: {"size": path.stat().st_size, "sha256": _sha(checkpoint, path)}
+        for path in _covered(checkpoint)
+    }
+    return Base(
+        id=located.id,
+        revision=located.revision,
+        folder=located.folder,
+        dtype=_dtype(checkpoint, located.id),
+        model_type=str(config.get("model_type", "unknown")),
+        digest=digest({name: entry["sha256"] for name, entry in files.items()}),
+        files=files,
+    )
+
+
+def check(files: Files, folder: Path, *, cache: Path, trust_dates: bool = True) -> None:
+    """Compare the files in `folder` with those recorded.
+
+    `cache` keeps (size, time, inode) of files whose hash was right. Raises: BaseMismatch naming
+    the first file that differs.
+    """
+    checkpoint = _open(folder)
+    known = _read_cache(cache) if trust_dates else {}
+    seen: dict[str, list[int]] = {}
+    for name, recorded in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise BaseMismatch(f"the base has lost {name} in {folder}; bring the folder back")
+        stat = path.stat()
+        seen[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        if known.get(name) != seen[name] and _sha(checkpoint, path) != recorded["sha256"]:
+            raise BaseMismatch(_changed(name, folder))
+    extra = {path.name for path in _covered(checkpoint)} - set(files)
+    if extra:
+        raise BaseMismatch(f"the base has a new file {min(extra)} in {folder}; remove it")
+    if seen != known:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_file(cache, canonical_json(seen))
+
+
+def _changed(name: str, folder: Path) -> str:
+    return (
+        f"the base is not the one this ledger was made for: {name} in {folder} has other bytes "
+        "(other weights, dtype or revision). Restore it, or start a ledger on the new base"
+    )
+
+
+def _open(folder: Path) -> Checkpoint:
+    if not folder.is_dir():
+        raise BaseMismatch(f"the base folder {folder} is gone; bring it back")
+    return Checkpoint.open(folder)
+
+
+def _covered(checkpoint: Checkpoint) -> list[Path]:
+    meaning = [checkpoint.folder / name for name in MEANING]
+    return [*checkpoint.files(), *(path for path in meaning if path.is_file())]
+
+
+def _sha(checkpoint: Checkpoint, path: Path) -> str:
+    return checkpoint.file_digest(path, trust_hub_cache=True)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            f"{folder} has no readable config.json: it is no model folder"
+        ) from error
+    if not isinstance(config, dict):
+        raise InvalidInput(f"{folder / 'config.json'} is not a JSON object")
+    return config
+
+
+def _dtype(checkpoint: Checkpoint, name: str) -> str:
+    bytes_of: Counter[str] = Counter()
+    for entry in checkpoint.entries.values():
+        bytes_of[entry.dtype] += entry.nbytes
+    dtype = bytes_of.most_common(1)[0][0]
+    if dtype not in EDITABLE:
+        raise InvalidInput(
+            f"{name} is stored as {dtype}; only float32, bfloat16 and float16 can be edited"
+        )
+    return EDITABLE[dtype]
+
+
+def _read_cache(cache: Path) -> dict[str, list[int]]:
+    try:
+        found = json.loads(cache.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,60 @@
+"""Metrics as pure functions of predictions.
+
+Promise: no model, no I/O; each definition is one function, named for what it is.
+
+- *teacher-forced*: the gold answer is fed in, and at each answer position the argmax is compared
+  with the gold token (EasyEdit's `test_prediction_acc`). A wrong token does not spoil the next one,
+  and the answer's length is given away.
+- *free*: the model answers greedily until it stops by itself; the answer counts if it begins with
+  the target, at a word boundary, after case and spacing are normalised.
+- *locality* is agreement with the unedited model, not correctness: teacher-forced argmax tokens
+  that are the same before and after, and (free) greedy answers that are the same text.
+
+    token_accuracy((5, 7), (5, 9))        # 0.5
+    answers_with(" Paris, of course", "Paris")   # True
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from editors.requests import is_cjk
+
+
+def token_accuracy(predicted: Sequence[int], gold: Sequence[int]) -> float:
+    """Share of answer positions whose argmax is the gold token (EasyEdit, teacher forcing).
+
+    Raises: ValueError if the lengths differ or are zero.
+    """
+    if len(predicted) != len(gold) or not gold:
+        raise ValueError(f"{len(predicted)} predictions for {len(gold)} gold tokens")
+    return sum(p == g for p, g in zip(predicted, gold, strict=True)) / len(gold)
+
+
+def normalise(text: str) -> str:
+    """Case-folded, compatibility-normalised text with single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def answers_with(generated: str, target: str) -> bool:
+    """Whether a free answer begins with the target, ending at a word boundary.
+
+    Chinese and Japanese have no word boundary; there the beginning alone decides.
+    """
+    answer, wanted = normalise(generated), normalise(target)
+    if not wanted or not answer.startswith(wanted):
+        return False
+    rest = answer[len(wanted) :]
+    return not rest or not (rest[0].isalnum() and is_alphabetic(wanted[-1], rest[0]))
+
+
+def is_alphabetic(left: str, right: str) -> bool:
+    """Whether both characters belong to a script that separates words by spaces."""
+    return not any(is_cjk(c) for c in (left, right))
+
+
+def mean(values: Iterable[float]) -> float | None:
+    """The arithmetic mean, or None of nothing (a metric without probes has no value)."""
+    found = list(values)
+    return sum(found) / len(found) if found else None

@@ -1,0 +1,101 @@
+"""Asking a model: teacher-forced tokens and free greedy answers, for many questions at once.
+
+Promise: the result does not depend on how questions are grouped into batches beyond the model's
+own rounding; a question without a known answer is scored on the model's own greedy answer.
+
+Rules: rows of similar length share a batch; only scored positions pass through the head.
+
+    predict(model, [Question("The capital of France is", "Paris")])[0].argmax
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from editors.model import EditableModel
+from editors.prompts import TargetRow, target_row
+
+PROTOCOL = "kel.eval/1 teacher-forced argmax; greedy, natural stop, at most {} tokens"
+FREE_TOKENS = 16
+_BATCH = 64
+
+
+def protocol(free_tokens: int = FREE_TOKENS) -> str:
+    """The text stored with each number, so that only comparable numbers are compared."""
+    return PROTOCOL.format(free_tokens)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and the answer it is scored against (None: the model's own greedy answer)."""
+
+    prompt: str
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says: `answer` scored, its token ids, the argmax there, the free answer."""
+
+    prompt: str
+    answer: str
+    gold: tuple[int, ...]
+    argmax: tuple[int, ...]
+    free: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for storage."""
+        return {"gold": list(self.gold), "argmax": list(self.argmax), "free": self.free}
+
+    @classmethod
+    def from_json(cls, prompt: str, answer: str, data: Mapping[str, Any]) -> Prediction:
+        """Inverse of `to_json`."""
+        return cls(prompt, answer, tuple(data["gold"]), tuple(data["argmax"]), str(data["free"]))
+
+
+def predict(
+    model: EditableModel, questions: Sequence[Question], *, free_tokens: int = FREE_TOKENS
+) -> list[Prediction]:
+    """Teacher-forced and free predictions, one per question, in order."""
+    free = model.generate([q.prompt for q in questions], free_tokens)
+    answers = [q.answer or text.strip() for q, text in zip(questions, free, strict=True)]
+    rows = [
+        target_row(model, q.prompt, answer) if answer else None
+        for q, answer in zip(questions, answers, strict=True)
+    ]
+    argmax = _argmax(model, rows)
+    return [
+        Prediction(q.prompt, answer, row.labels if row else (), tokens, text)
+        for q, answer, row, tokens, text in zip(questions, answers, rows, argmax, free, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _argmax(model: EditableModel, rows: Sequence[TargetRow | None]) -> list[tuple[int, ...]]:
+    """The argmax token at each scored position of each row; () where there is nothing to score."""
+    found: list[tuple[int, ...]] = [() for _ in rows]
+    order = sorted((i for i, r in enumerate(rows) if r), key=lambda i: len(_row(rows, i).ids))
+    with model.evaluating():
+        for start in range(0, len(order), _BATCH):
+            chosen = order[start : start + _BATCH]
+            batch = model.batch([_row(rows, i).ids for i in chosen])
+            at = [batch.flat(n, p) for n, i in enumerate(chosen) for p in _row(rows, i).positions]
+            tokens = iter(
+                model.forward(batch, at=torch.tensor(at, device=batch.ids.device))
+                .argmax(dim=-1)
+                .tolist()
+            )
+            for i in chosen:
+                found[i] = tuple(next(tokens) for _ in _row(rows, i).labels)
+    return found
+
+
+def _row(rows: Sequence[TargetRow | None], index: int) -> TargetRow:
+    row = rows[index]
+    if row is None:
+        raise LookupError(f"row {index} has nothing to score")
+    return row

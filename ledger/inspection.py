@@ -1,0 +1,193 @@
+"""The reading verbs: status, log, show, diff. No torch, no model, no checkpoint.
+
+Promise: each view is built from the database alone (and, for `show`, from one object's header).
+
+    status(journal, root).active
+    show(journal, store, "3").metrics["reliability"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import UnknownRevision
+from ledger.history import CHANGING
+from ledger.journal import Journal
+from ledger.records import BatchRecord, EditRecord, EntryRecord, MeasurementRecord
+from ledger.views import BaseView, DiffView, EditView, LogView, StatusView
+from store.errors import ObjectError
+from store.objects import ObjectStore
+from store.tensors import decode
+
+_PAGE = 500
+
+
+def status(journal: Journal, root: Path) -> StatusView:
+    """Where the ledger stands."""
+    history, last, model = journal.history(), journal.last_entry(), journal.model()
+    active = history.active()
+    applied = {e for change in history.changes if change.op == "apply" for e in change.edits}
+    return StatusView(
+        ledger=str(root),
+        version=history.head,
+        active=active,
+        reverted=tuple(sorted(applied - set(active))),
+        rejected=journal.rejected(),
+        weights_digest=last.weights_digest,
+        head=last.hash,
+        base=BaseView(
+            id=model.base_id,
+            revision=model.revision,
+            path=model.path,
+            dtype=model.dtype,
+            digest=model.base_digest,
+            model_type=model.model_type,
+        ),
+        tags=journal.tags(),
+        entries=last.seq,
+    )
+
+
+def log(journal: Journal, limit: int | None) -> list[LogView]:
+    """The history, newest first."""
+    entries = journal.entries(limit=limit, newest_first=True)
+    wanted = sorted({edit for entry in entries for edit in entry.edits})
+    facts = {edit.id: fact_line(edit) for edit in journal.edits(wanted)} if wanted else {}
+    names: dict[int, list[str]] = {}
+    for name, version in journal.tags().items():
+        names.setdefault(version, []).append(name)
+    return [_line(entry, facts, names) for entry in entries]
+
+
+def fact_line(edit: EditRecord) -> str:
+    """'prompt with subject -> target'."""
+    return f"{edit.prompt.replace('{}', edit.subject)} -> {edit.target_new}"
+
+
+def _line(entry: EntryRecord, facts: Mapping[int, str], names: Mapping[int, list[str]]) -> LogView:
+    moved = entry.op in CHANGING or entry.op == "init"
+    return LogView(
+        seq=entry.seq,
+        version=entry.version,
+        op=entry.op,
+        edits=entry.edits,
+        facts=tuple(facts[edit] for edit in entry.edits),
+        payload=entry.payload,
+        weights_digest=entry.weights_digest,
+        author=entry.author,
+        note=entry.note,
+        created_at=entry.created_at,
+        hash=entry.hash,
+        tags=tuple(names.get(entry.version, ())) if moved else (),
+    )
+
+
+def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
+    """One edit, whole. Raises: UnknownRevision."""
+    edit = journal.edit(ref)
+    batch = journal.batch(edit.batch_id)
+    (entry,) = journal.entries(after=edit.entry_seq - 1, limit=1)
+    rows = journal.measurements(edit_id=edit.id, suite="edit")
+    return EditView(
+        id=edit.id,
+        hash=edit.hash,
+        active=edit.id in journal.history().active(),
+        rejected=entry.op == "reject",
+        fact={
+            "subject": edit.subject,
+            "prompt": edit.prompt,
+            "target_new": edit.target_new,
+            "target_true": edit.target_true,
+        },
+        method=batch.method,
+        layers=batch.layers,
+        hparams=batch.hparams,
+        metrics={row.metric: row.value for row in rows},
+        details=_details(entry, batch, rows),
+        delta=_delta(batch, store),
+        created_at=edit.created_at,
+        author=batch.author,
+        note=batch.note,
+        batch=batch.id,
+        probes=edit.probes,
+    )
+
+
+def _details(
+    entry: EntryRecord, batch: BatchRecord, rows: Iterable[MeasurementRecord]
+) -> dict[str, Any]:
+    return {
+        **{name: entry.payload.get(name) for name in ("before", "after", "reasons", "broken")},
+        "environment": dict(batch.environment),
+        "evidence": dict(batch.evidence),
+        "measured": {row.metric: dict(row.detail) for row in rows if row.detail},
+        "protocol": next((row.protocol for row in rows), None),
+    }
+
+
+def _delta(batch: BatchRecord, store: ObjectStore) -> dict[str, Any]:
+    """Where the delta lies and what it holds; without shapes if the object cannot be read."""
+    found: dict[str, Any] = {"oid": batch.oid, "path": None, "rank": None, "parameters": []}
+    if batch.oid is None:
+        return found
+    found["path"] = str(store.path(batch.oid))
+    try:
+        tensors = decode(store.get(batch.oid)).tensors
+    except ObjectError as error:
+        return found | {"error": str(error)}
+    parts = {name.rpartition(".")[0] for name in tensors}
+    ranks = [array.shape[1] for name, array in tensors.items() if name.endswith(".u")]
+    return found | {"rank": max(ranks, default=None), "parameters": sorted(parts)}
+
+
+def diff(journal: Journal, old: str, new: str) -> DiffView:
+    """What changed between two versions. Raises: UnknownRevision."""
+    history, tags = journal.history(), journal.tags()
+    before, after = history.resolve(old, tags), history.resolve(new, tags)
+    left, right = history.active(before), history.active(after)
+    added = tuple(e for e in right if e not in set(left))
+    removed = tuple(e for e in left if e not in set(right))
+    one, two = (journal.entry_of(v).tensors for v in (before, after))
+    return DiffView(
+        old=before,
+        new=after,
+        added=added,
+        removed=removed,
+        facts={e.id: fact_line(e) for e in journal.edits((*added, *removed))},
+        parameters={
+            name: {"old": one.get(name), "new": two.get(name)}
+            for name in sorted(set(one) | set(two))
+            if one.get(name) != two.get(name)
+        },
+    )
+
+
+def last_undoable(journal: Journal) -> EntryRecord:
+    """The newest entry that changed weights or a tag. Raises: UnknownRevision."""
+    for entry in entries_backwards(journal):
+        if entry.op in CHANGING or entry.op == "tag":
+            return entry
+    raise UnknownRevision("nothing to undo: the ledger has no change yet.")
+
+
+def known_requests(journal: Journal) -> dict[str, int]:
+    """Fingerprint -> edit, of the requests whose edit is active or was rejected."""
+    active = set(journal.history().active())
+    found: dict[str, int] = {}
+    for entry in entries_backwards(journal):
+        name = entry.payload.get("fingerprint")
+        if isinstance(name, str) and (entry.op == "reject" or entry.edits[0] in active):
+            found.setdefault(name, entry.edits[0])
+    return found
+
+
+def entries_backwards(journal: Journal) -> Iterable[EntryRecord]:
+    """All entries from the newest, read page by page."""
+    after = 0
+    while page := journal.entries(after=after, limit=_PAGE, newest_first=True):
+        yield from page
+        after = page[-1].seq
+        if after == 1:
+            return

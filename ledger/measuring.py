@@ -1,0 +1,206 @@
+"""What is measured after every edit, on the live model.
+
+Promise: locality is agreement with the unedited model, whose predictions are kept and asked only
+once; every number is stored with its protocol, and with the texts it rests on.
+
+Rules: `<metric>` is teacher-forced, `<metric>_free` is the free greedy answer with a natural stop
+(definitions in ledger.evaluation.metrics). `reliability` the edit's prompt, `generalization` its
+paraphrases, `locality` its neighbourhood probes, `locality_same_subject` the same subject's other
+relations, `locality_random` the ledger's fixed random probes, `portability` where given.
+
+    examiner = Examiner(journal, live, randoms)
+    measured = examiner.edit(request, plan)
+    measured.metrics["locality_random"], measured.predictions      # rows to be kept
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from editors.requests import EditRequest, Probe
+from ledger.evaluation.metrics import answers_with, mean, token_accuracy
+from ledger.evaluation.scoring import Prediction, Question, predict, protocol
+from ledger.journal import Journal
+from ledger.live import LiveModel
+from ledger.records import EditRecord, MeasurementRecord, PredictionRecord
+from ledger.versions import Plan
+
+KEPT = ("neighbourhood", "same_subject", "random")
+METRIC = {
+    "neighbourhood": "locality",
+    "same_subject": "locality_same_subject",
+    "random": "locality_random",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers, the texts behind them, and the base's predictions that were new."""
+
+    metrics: Mapping[str, float]
+    details: Mapping[str, Mapping[str, Any]]
+    after: str
+    predictions: tuple[PredictionRecord, ...] = ()
+
+    def rows(self, edit_id: int | None, suite: str) -> tuple[MeasurementRecord, ...]:
+        """As rows of one suite."""
+        return tuple(
+            MeasurementRecord(
+                edit_id=edit_id,
+                suite=suite,
+                metric=name,
+                value=float(value),
+                protocol=protocol(),
+                detail=self.details.get(name, {}),
+            )
+            for name, value in self.metrics.items()
+        )
+
+
+@dataclass
+class _Sheet:
+    """Collects scores and texts of one examination."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, name: str, rows: Sequence[Mapping[str, Any]], detail: Mapping[str, Any]) -> None:
+        """Means of the rows' `score` and `free_score`, and the texts."""
+        for metric, key in ((name, "score"), (f"{name}_free", "free_score")):
+            value = mean(row[key] for row in rows)
+            if value is not None:
+                self.metrics[metric] = value
+        if rows:
+            self.details[name] = dict(detail)
+
+
+class Examiner:
+    """Measures edits on one live model; keeps the base's predictions for the session."""
+
+    def __init__(self, journal: Journal, live: LiveModel, randoms: Sequence[Question]) -> None:
+        self._journal, self._live = journal, live
+        self._randoms = tuple(randoms)
+        self._base: dict[str, Prediction] = {}
+
+    def edit(self, request: EditRequest, plan: Plan) -> Measured:
+        """Measure an edit on the version `plan`, with the ledger's random probes."""
+        fresh = self._remember(_kept_questions(request) + list(self._randoms))
+        self._live.show(plan)
+        sheet = _Sheet()
+        after = self._own(request, sheet)
+        self._kept("random", self._randoms, sheet, changed_only=True)
+        return Measured(sheet.metrics, sheet.details, after, fresh)
+
+    def retest(self, request: EditRequest, plan: Plan) -> Measured:
+        """Measure an edit's own probes on the version `plan`."""
+        fresh = self._remember(_kept_questions(request))
+        self._live.show(plan)
+        sheet = _Sheet()
+        after = self._own(request, sheet)
+        return Measured(sheet.metrics, sheet.details, after, fresh)
+
+    def randoms(self, plan: Plan) -> Measured:
+        """Measure the ledger's random probes on the version `plan`."""
+        fresh = self._remember(self._randoms)
+        self._live.show(plan)
+        sheet = _Sheet()
+        self._kept("random", self._randoms, sheet, changed_only=True)
+        return Measured(sheet.metrics, sheet.details, "", fresh)
+
+    def holding(self, edits: Iterable[EditRecord], plan: Plan) -> dict[int, float]:
+        """Teacher-forced reliability of other edits' own prompts on the version `plan`."""
+        chosen = list(edits)
+        self._live.show(plan)
+        asked = [Question(e.prompt.replace("{}", e.subject), e.target_new) for e in chosen]
+        found = predict(self._live.model, asked, free_tokens=0)
+        return {
+            edit.id: token_accuracy(p.argmax, p.gold) for edit, p in zip(chosen, found, strict=True)
+        }
+
+    def _own(self, request: EditRequest, sheet: _Sheet) -> str:
+        """The probes that should show the edit, and those that should not; the new answer."""
+        wanted = {
+            "reliability": (Probe(request.text, request.target_new),),
+            "generalization": tuple(Probe(t, request.target_new) for t in request.paraphrases),
+            "portability": tuple(p for p in request.portability if p.answer),
+        }
+        after = ""
+        for name, probes in wanted.items():
+            asked = [Question(p.prompt, p.answer) for p in probes]
+            rows = [_shown(p) for p in predict(self._live.model, asked)]
+            sheet.add(name, rows, {"probes": rows})
+            if name == "reliability":
+                after = str(rows[0]["after"])
+        self._kept("neighbourhood", _questions(request.neighbourhood), sheet)
+        self._kept("same_subject", _questions(request.same_subject), sheet)
+        return after
+
+    def _kept(
+        self,
+        kind: str,
+        questions: Sequence[Question],
+        sheet: _Sheet,
+        *,
+        changed_only: bool = False,
+    ) -> None:
+        """Agreement with the base on some probes."""
+        before = [self._base[q.prompt] for q in questions]
+        asked = [Question(b.prompt, b.answer or None) for b in before]
+        rows = [
+            _agreement(b, a) for b, a in zip(before, predict(self._live.model, asked), strict=True)
+        ]
+        shown = [r for r in rows if r["score"] < 1 or r["free_score"] < 1] if changed_only else rows
+        sheet.add(METRIC[kind], rows, {"probes": shown, "asked": len(rows)})
+
+    def _remember(self, questions: Sequence[Question]) -> tuple[PredictionRecord, ...]:
+        """Know the base's predictions for `questions`; return those that were computed now."""
+        missing = {q.prompt: q for q in questions if q.prompt not in self._base}
+        stored = self._journal.predictions(protocol(), list(missing)) if missing else {}
+        for prompt, row in stored.items():
+            self._base[prompt] = Prediction.from_json(prompt, row.answer, row.payload)
+            del missing[prompt]
+        if not missing:
+            return ()
+        self._live.show({})
+        found = predict(self._live.model, list(missing.values()))
+        self._base.update({p.prompt: p for p in found})
+        return tuple(
+            PredictionRecord(
+                protocol=protocol(), prompt=p.prompt, answer=p.answer, payload=p.to_json()
+            )
+            for p in found
+        )
+
+
+def _questions(probes: Iterable[Probe]) -> list[Question]:
+    return [Question(p.prompt, p.answer) for p in probes]
+
+
+def _kept_questions(request: EditRequest) -> list[Question]:
+    return _questions((*request.neighbourhood, *request.same_subject))
+
+
+def _shown(p: Prediction) -> dict[str, Any]:
+    """A probe that should show the target."""
+    return {
+        "prompt": p.prompt,
+        "answer": p.answer,
+        "after": p.free,
+        "score": token_accuracy(p.argmax, p.gold),
+        "free_score": float(answers_with(p.free, p.answer)),
+    }
+
+
+def _agreement(before: Prediction, after: Prediction) -> dict[str, Any]:
+    """A probe that should be as it was; where the base says nothing, the free texts decide."""
+    same = float(before.free == after.free)
+    comparable = len(before.argmax) == len(after.argmax) > 0
+    return {
+        "prompt": before.prompt,
+        "before": before.free,
+        "after": after.free,
+        "score": token_accuracy(after.argmax, before.argmax) if comparable else same,
+        "free_score": same,
+    }

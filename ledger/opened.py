@@ -1,0 +1,130 @@
+"""An open ledger and its reading verbs; the base class of `ledger.Ledger`.
+
+Promise: opening and reading import no torch and change nothing.
+
+    with Ledger.open() as ledger:
+        ledger.status().active
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from ledger import inspection
+from ledger.db import Database
+from ledger.journal import Journal
+from ledger.layout import LedgerFolder
+from ledger.views import DiffView, EditView, LogView, StatusView
+from store.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from ledger.workspace import Workspace
+
+
+def default_author() -> str:
+    """`KEL_AUTHOR`, else the name of the operating system's user."""
+    try:
+        return os.environ.get("KEL_AUTHOR") or getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+class OpenedLedger:
+    """A ledger folder that is open: its database, its store, its views."""
+
+    def __init__(self, folder: LedgerFolder, *, author: str | None = None) -> None:
+        self.folder = folder
+        self.author = author or default_author()
+        self._database = Database.open(folder.database)
+        self.store = ObjectStore(folder.objects_root)
+        self.journal = Journal(self._database, self.store)
+
+    # --- opening --------------------------------------------------------------------------------
+
+    @classmethod
+    def init(
+        cls,
+        directory: Path,
+        *,
+        base: str,
+        revision: str | None = None,
+        dtype: str | None = None,
+        device: str = "cpu",
+        probes: Path | None = None,
+        author: str | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """Start a ledger on a base: `demo`, a Hub id (with `revision`) or a folder.
+
+        `dtype` is what the model computes in (default: float32 on the CPU, else as stored); the
+        weights keep the checkpoint's own dtype. `probes` is a file of prompts for the random
+        locality test. Raises: InvalidInput, Conflict (there is a ledger already), RemoteFailure.
+        """
+        from ledger.setup import create
+
+        folder = create(
+            directory,
+            base=base,
+            revision=revision,
+            dtype=dtype,
+            device=device,
+            probes=probes,
+            author=author or default_author(),
+            seed=seed,
+        )
+        return cls(folder, author=author)
+
+    @classmethod
+    def open(cls, directory: Path | None = None, *, author: str | None = None) -> Self:
+        """Open the ledger at `directory`, else KEL_LEDGER, else the nearest one upwards.
+
+        Raises: NoLedger, SchemaError, IntegrityFailure.
+        """
+        return cls(LedgerFolder.find(directory), author=author)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The opened base and the live model; made when a verb needs it."""
+        from ledger.workspace import Workspace
+
+        return Workspace(self.journal, self.store, self.folder.cache)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def status(self) -> StatusView:
+        """Where the ledger stands."""
+        return inspection.status(self.journal, self.folder.root)
+
+    def log(self, limit: int | None = None) -> list[LogView]:
+        """The history, newest first."""
+        return inspection.log(self.journal, limit)
+
+    def show(self, ref: str) -> EditView:
+        """One edit by number or hash prefix. Raises: UnknownRevision."""
+        return inspection.show(self.journal, self.store, ref)
+
+    def diff(self, old: str, new: str) -> DiffView:
+        """What changed between two versions. Raises: UnknownRevision."""
+        return inspection.diff(self.journal, old, new)
+
+    def tags(self) -> dict[str, int]:
+        """Tag name -> version."""
+        return self.journal.tags()
+
+    def resolve(self, spec: str) -> int:
+        """The version that `v3`, `3`, `HEAD~1`, `base` or a tag names. Raises: UnknownRevision."""
+        return self.journal.history().resolve(spec, self.journal.tags())

@@ -1,0 +1,35 @@
+"""How an edit is made: the keyword arguments of `Ledger.edit` and `Ledger.edit_many`.
+
+Promise: one place for names, types and defaults.
+
+    ledger.edit(request, method="rome", layer=3, gate=None)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypedDict
+
+from ledger.evaluation.gates import Gate
+
+Progress = Callable[[str, float], None] | None
+
+
+class EditOptions(TypedDict, total=False):
+    """All may be left out.
+
+    method: an editing method (default `rome`); layer: another than the method's default for the
+    model; overrides: other hyper-parameters; gate: limits, None for none (default `Gate()`);
+    author, note: recorded; dry_run: measure without recording; retry: how often to compute again
+    if another process moved the head meanwhile; progress: called with a phase and a share.
+    """
+
+    method: str
+    layer: int | None
+    overrides: Mapping[str, object] | None
+    gate: Gate | None
+    author: str | None
+    note: str
+    dry_run: bool
+    retry: int
+    progress: Progress

@@ -1,0 +1,165 @@
+"""Reading a ledger: each question in its own short transaction.
+
+Promise: every answer is one consistent state of the ledger, as frozen records.
+
+Rules: two answers may come from different states; questions that must agree are asked through
+`ledger.queries` on one session of `database.read()`.
+
+    reader = Reader(database)
+    reader.history().resolve("HEAD~1", reader.tags())
+    reader.entries(limit=20, newest_first=True)
+    reader.edit("#12").subject
+"""
+
+from collections.abc import Iterable, Sequence
+
+from sqlmodel import Session
+
+from ledger import queries
+from ledger.db import Database
+from ledger.errors import NoLedger
+from ledger.history import History
+from ledger.records import (
+    BaseTensorRecord,
+    BatchRecord,
+    EditRecord,
+    EntryRecord,
+    MeasurementRecord,
+    ModelRecord,
+    PredictionRecord,
+    StatsRecord,
+)
+
+
+class Reader:
+    """The read half of the journal. Keeps the folded history, so that only new entries are read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._history = History()
+
+    @property
+    def database(self) -> Database:
+        """Where the rows are."""
+        return self._database
+
+    def history(self) -> History:
+        """The versions up to now."""
+        with self._database.read() as session:
+            self._history = self._history_in(session)
+        return self._history
+
+    def last_entry(self) -> EntryRecord:
+        """The newest entry. Raises: NoLedger before the first."""
+        with self._database.read() as session:
+            last = queries.last_entry(session)
+        if last is None:
+            raise NoLedger("the ledger has no entries yet; initialise it first.")
+        return last
+
+    def entries(
+        self, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    ) -> tuple[EntryRecord, ...]:
+        """A page of entries beyond number `after`; newest first: below it, 0 for the first page."""
+        with self._database.read() as session:
+            return queries.entries(session, after=after, limit=limit, newest_first=newest_first)
+
+    def entry_of(self, version: int) -> EntryRecord:
+        """The entry that made `version`. Raises: UnknownRevision."""
+        with self._database.read() as session:
+            return queries.entry_of(session, version)
+
+    def edits(self, ids: Iterable[int] | None = None) -> tuple[EditRecord, ...]:
+        """Edits by id, in the order asked for; all by default. Raises: UnknownRevision."""
+        with self._database.read() as session:
+            return queries.edits(session, ids)
+
+    def edit(self, spec: int | str) -> EditRecord:
+        """The edit with this number or unique hash prefix. Raises: UnknownRevision."""
+        with self._database.read() as session:
+            return queries.edit(session, spec)
+
+    def edits_of_batch(self, batch_id: int) -> tuple[EditRecord, ...]:
+        """All edits of one batch, by component."""
+        with self._database.read() as session:
+            return queries.edits_of_batch(session, batch_id)
+
+    def batch(self, batch_id: int) -> BatchRecord:
+        """One batch. Raises: UnknownRevision."""
+        return self.batches([batch_id])[batch_id]
+
+    def batches(self, ids: Iterable[int]) -> dict[int, BatchRecord]:
+        """Batches by id. Raises: UnknownRevision."""
+        with self._database.read() as session:
+            return queries.batches(session, ids)
+
+    def measurements(
+        self,
+        *,
+        version: int | None = None,
+        edit_id: int | None = None,
+        entry_seq: int | None = None,
+        suite: str | None = None,
+        metric: str | None = None,
+        after: int = 0,
+        limit: int | None = None,
+    ) -> tuple[MeasurementRecord, ...]:
+        """Measurements that match everything given, a page beyond id `after`."""
+        with self._database.read() as session:
+            return queries.measurements(
+                session,
+                version=version,
+                edit_id=edit_id,
+                entry_seq=entry_seq,
+                suite=suite,
+                metric=metric,
+                after=after,
+                limit=limit,
+            )
+
+    def rejected(self) -> tuple[int, ...]:
+        """Ids of the edits that a gate refused, in order."""
+        with self._database.read() as session:
+            return queries.rejected(session)
+
+    def tags(self) -> dict[str, int]:
+        """Tag name -> version."""
+        with self._database.read() as session:
+            return queries.tags(session)
+
+    def model(self) -> ModelRecord:
+        """The base checkpoint in use: the newest. Raises: NoLedger before there is one."""
+        with self._database.read() as session:
+            found = queries.models(session)
+        if not found:
+            raise NoLedger("the ledger has no model yet; initialise it first.")
+        return found[-1]
+
+    def base_tensors(self, model_id: int = 1) -> dict[str, BaseTensorRecord]:
+        """Parameter -> its untouched tensor."""
+        with self._database.read() as session:
+            return queries.base_tensors(session, model_id)
+
+    def stats(self, base_digest: str, parameter: str | None = None) -> tuple[StatsRecord, ...]:
+        """Statistics of a base (and parameter), newest first."""
+        with self._database.read() as session:
+            return queries.stats(session, base_digest, parameter)
+
+    def predictions(
+        self, protocol: str, prompts: Sequence[str] | None = None, *, model_id: int = 1
+    ) -> dict[str, PredictionRecord]:
+        """Prompt -> the unedited model's prediction, for the prompts that have one."""
+        with self._database.read() as session:
+            return queries.predictions(session, model_id, protocol, prompts)
+
+    def reachable(self) -> set[str]:
+        """Names of all objects that some row refers to; what garbage collection must keep."""
+        with self._database.read() as session:
+            return queries.oids(session)
+
+    def _history_in(self, session: Session) -> History:
+        last = queries.last_entry(session)
+        known = self._history
+        if last is None or last.seq < known.seq:
+            known = History()
+        return known.after(queries.changes(session, known.seq))

@@ -1,0 +1,215 @@
+"""Verbs that run or rebuild a version: ask, replay, test, verify weights.
+
+Promise: a version that does not fold to its recorded digests is reported, never used.
+
+    ask(workspace, "Ada was born in", version=3, max_new_tokens=16).text
+    replay(workspace, version=3, out=None).matches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from editors.errors import InvalidRequest
+from editors.requests import EditRequest, Probe
+from ledger.base import check, find_again
+from ledger.chain import weights_digest
+from ledger.errors import IntegrityFailure, InvalidInput, LedgerError, NotActive
+from ledger.evaluation.metrics import mean
+from ledger.export import export_plan
+from ledger.inspection import entries_backwards, fact_line
+from ledger.journal import Journal
+from ledger.measuring import Measured
+from ledger.records import EditRecord, EntryRecord, MeasurementRecord, Rows
+from ledger.verify import Finding
+from ledger.versions import Versions
+from ledger.views import Answer, ReplayView, TestRow, TestView
+from ledger.workspace import Workspace
+from store.errors import StoreError
+from store.objects import ObjectStore
+
+Progress = Callable[[str, float], None] | None
+
+
+def ask(workspace: Workspace, prompt: str, version: int, max_new_tokens: int) -> Answer:
+    """The greedy answer of a version, up to its natural stop."""
+    if not 1 <= max_new_tokens <= 4096:
+        raise InvalidInput(f"{max_new_tokens} new tokens; ask for 1 to 4096")
+    Probe(prompt)  # the same limits as any other prompt
+    try:
+        workspace.at(version)
+        (text,) = workspace.live.model.generate([prompt], max_new_tokens)
+    finally:
+        workspace.rest()
+    return Answer(version, prompt, text)
+
+
+def replay(workspace: Workspace, version: int, out: Path | None) -> ReplayView:
+    """Fold a version from the base and compare every digest; write it to `out` if it matches."""
+    versions, entry = workspace.versions, workspace.journal.entry_of(version)
+    plan = versions.plan(workspace.journal.history().active(version))
+    tensors = {t.parameter: t.sha256 for t in versions.tensors(plan)}
+    found = weights_digest(workspace.record.base_digest, tensors)
+    matches = found == entry.weights_digest and tensors == dict(entry.tensors)
+    if out is not None and matches:
+        export_plan(workspace, version, plan, out)
+    return ReplayView(
+        version=version,
+        matches=matches,
+        weights_digest=found,
+        recorded_digest=entry.weights_digest,
+        tensors=tensors,
+        out=str(out) if out is not None and matches else None,
+    )
+
+
+# --- test ---------------------------------------------------------------------------------------
+
+
+def test(
+    workspace: Workspace, version: int, edits: Sequence[int], author: str, progress: Progress
+) -> TestView:
+    """Measure active edits of a version again, and the random probes; store the numbers.
+
+    Raises: NotActive if an edit that is asked for is not active there.
+    """
+    journal = workspace.journal
+    active = journal.history().active(version)
+    missing = [edit for edit in edits if edit not in active]
+    if missing:
+        raise NotActive(f"edit {missing[0]} is not active in version {version}: nothing to test")
+    chosen = journal.edits(edits or active)
+    try:
+        plan = workspace.at(version)
+        measured: list[Measured] = []
+        for number, edit in enumerate(chosen):
+            measured.append(workspace.examiner.retest(request_of(edit), plan))
+            if progress is not None:
+                progress("testing", (number + 1) / (len(chosen) + 1))
+        randoms = workspace.examiner.randoms(plan)
+    finally:
+        workspace.rest()
+    return _record(workspace, version, chosen, measured, randoms, author)
+
+
+def request_of(edit: EditRecord) -> EditRequest:
+    """The request an edit was made from."""
+    try:
+        return EditRequest.from_json(
+            {
+                "subject": edit.subject,
+                "prompt": edit.prompt,
+                "target_new": edit.target_new,
+                "target_true": edit.target_true,
+                **edit.probes,
+            }
+        )
+    except InvalidRequest as error:
+        raise IntegrityFailure(f"edit {edit.id} holds no valid request: {error}") from error
+
+
+def _record(
+    workspace: Workspace,
+    version: int,
+    edits: Sequence[EditRecord],
+    measured: Sequence[Measured],
+    randoms: Measured,
+    author: str,
+) -> TestView:
+    journal = workspace.journal
+    means = _means([m.metrics for m in measured]) | dict(randoms.metrics)
+    previous = _previous(journal, [edit.id for edit in edits])
+    rows: list[MeasurementRecord] = []
+    for edit, found in zip(edits, measured, strict=True):
+        rows += found.rows(edit.id, "test")
+    rows += randoms.rows(None, "test")
+    predictions = [p for m in (*measured, randoms) for p in m.predictions]
+    journal.append(
+        "test",
+        edits=[edit.id for edit in edits],
+        rows=Rows(
+            measurements=tuple(_at_version(row, version) for row in rows),
+            predictions=tuple({p.prompt: p for p in predictions}.values()),
+        ),
+        payload={"version": version, "means": means},
+        author=author,
+    )
+    before: Mapping[str, float] = previous.payload["means"] if previous else {}
+    return TestView(
+        version=version,
+        rows=tuple(_row(journal, e, m) for e, m in zip(edits, measured, strict=True)),
+        metrics=means,
+        drift={n: means[n] - before[n] for n in means if n in before},
+        previous_version=int(previous.payload["version"]) if previous else None,
+    )
+
+
+def _at_version(row: MeasurementRecord, version: int) -> MeasurementRecord:
+    from dataclasses import replace
+
+    return replace(row, version=version)
+
+
+def _row(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:
+    first = {m.metric: m.value for m in journal.measurements(edit_id=edit.id, suite="edit")}
+    return TestRow(
+        edit=edit.id,
+        fact=fact_line(edit),
+        metrics=dict(measured.metrics),
+        at_edit=first,
+        answer=measured.after,
+        holds=measured.metrics["reliability"] >= 1.0,
+    )
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = sorted({name for row in rows for name in row})
+    found = {name: mean(row[name] for row in rows if name in row) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _previous(journal: Journal, edits: Sequence[int]) -> EntryRecord | None:
+    """The newest earlier test of the same edits."""
+    for entry in entries_backwards(journal):
+        if entry.op == "test" and list(entry.edits) == list(edits):
+            return entry
+    return None
+
+
+# --- verify -------------------------------------------------------------------------------------
+
+
+def verify_weights(journal: Journal, store: ObjectStore, cache: Path) -> list[Finding]:
+    """Hash the base in full, and fold every version whose digest was recorded."""
+    record = journal.model()
+    try:
+        folder = find_again(record.base_id, record.revision, Path(record.path))
+        check(record.config["files"], folder, cache=cache / "base.json", trust_dates=False)
+        versions = Versions(journal, store, folder)
+    except (LedgerError, StoreError) as error:
+        return [Finding("error", "base.changed", record.base_id, str(error))]
+    return _verify_folds(journal, versions, record.base_digest)
+
+
+def _verify_folds(journal: Journal, versions: Versions, base_digest: str) -> list[Finding]:
+    findings: list[Finding] = []
+    history = journal.history()
+    for version in range(history.head + 1):
+        entry, name = journal.entry_of(version), f"version {version}"
+        try:
+            plan = versions.plan(history.active(version))
+            tensors = {t.parameter: t.sha256 for t in versions.tensors(plan)}
+        except (LedgerError, StoreError) as error:
+            findings.append(Finding("error", "weights.unfoldable", name, str(error)))
+            continue
+        wrong = sorted(
+            p for p in set(tensors) | set(entry.tensors) if tensors.get(p) != entry.tensors.get(p)
+        )
+        if wrong:
+            text = f"{wrong[0]} does not fold to its recorded digest."
+            findings.append(Finding("error", "weights.digest", name, text))
+        elif weights_digest(base_digest, tensors) != entry.weights_digest:
+            text = "its weights digest is not that of its tensors."
+            findings.append(Finding("error", "weights.digest", name, text))
+    return findings

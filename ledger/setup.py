@@ -1,0 +1,178 @@
+"""Starting a ledger: pin the base, fix the random probes, write the first entry.
+
+Promise: the folder becomes a ledger with its first entry in it, or stays as it was.
+
+    create(Path("patched"), base="demo", revision=None, dtype=None, device="cpu", probes=None,
+           author="ada", seed=0)
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ledger.base import DEMO, EDITABLE, Base, identify, locate
+from ledger.chain import weights_digest
+from ledger.db import Database
+from ledger.errors import Conflict, InvalidInput
+from ledger.journal import Journal
+from ledger.layout import LedgerFolder
+from ledger.records import ModelRecord, Rows
+from store.objects import ObjectStore
+
+RANDOM_PROBES = 100
+_PROBE_LIMIT = 2000
+
+
+def create(
+    directory: Path,
+    *,
+    base: str,
+    revision: str | None,
+    dtype: str | None,
+    device: str,
+    probes: Path | None,
+    author: str,
+    seed: int,
+) -> LedgerFolder:
+    """Make `directory` a ledger.
+
+    Raises: Conflict if it is one; InvalidInput, CheckpointError, UnsupportedModel for a base that
+    cannot be edited; RemoteFailure.
+    """
+    folder = LedgerFolder(Path(directory).expanduser().absolute())
+    if folder.database.exists():
+        raise Conflict(f"{folder.root} is a ledger already; open it, or choose another folder")
+    compute = _compute_dtype(dtype, device)
+    found = identify(locate(base, revision=revision))
+    _check_model(found)
+    config = {
+        "compute_dtype": compute or found.dtype,
+        "files": {name: dict(entry) for name, entry in found.files.items()},
+        "seed": seed,
+        "probes": _probes(found.id, probes, seed),
+    }
+    made = _missing(folder.root)
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        _write(folder, found, config, device, author)
+    except BaseException:
+        for path in made:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    return folder
+
+
+def _write(
+    folder: LedgerFolder, base: Base, config: dict[str, Any], device: str, author: str
+) -> None:
+    record = ModelRecord(
+        base_id=base.id,
+        revision=base.revision,
+        path=str(base.folder),
+        dtype=base.dtype,
+        device=device,
+        model_type=base.model_type,
+        base_digest=base.digest,
+        config=config,
+    )
+    try:
+        database = Database.create(folder.database)
+        try:
+            Journal(database, ObjectStore(folder.objects_root)).append(
+                "init",
+                rows=Rows(model=record),
+                weights_digest=weights_digest(base.digest, {}),
+                tensors={},
+                author=author,
+            )
+        finally:
+            database.close()
+    except BaseException:
+        for suffix in ("", "-wal", "-shm"):
+            folder.database.with_name(folder.database.name + suffix).unlink(missing_ok=True)
+        raise
+
+
+def _missing(root: Path) -> list[Path]:
+    """The topmost folder that would have to be made, if any."""
+    missing = [path for path in (root, *root.parents) if not path.exists()]
+    return missing[-1:]
+
+
+def _compute_dtype(dtype: str | None, device: str) -> str | None:
+    """What the model computes in; None: as stored."""
+    if dtype is not None and dtype not in EDITABLE.values():
+        raise InvalidInput(f"dtype {dtype!r} is not one of {', '.join(EDITABLE.values())}")
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InvalidInput(f"{device!r} is not a device: use cpu, cuda or cuda:N") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput(f"--device {device}: this machine has no usable CUDA device")
+    return dtype or ("float32" if kind == "cpu" else None)
+
+
+def _check_model(base: Base) -> None:
+    """Refuse what cannot be edited before anything is written."""
+    from editors.architectures import architecture_of
+
+    config = json.loads((base.folder / "config.json").read_text("utf-8"))
+    architecture_of(SimpleNamespace(**config))
+    if not any((base.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise InvalidInput(f"{base.folder} has no tokenizer (tokenizer.json); add it to the folder")
+
+
+def _probes(base_id: str, path: Path | None, seed: int) -> list[dict[str, str | None]]:
+    """The fixed random probes: a file's, the embedded world's, or the general list."""
+    if path is not None:
+        return _read_probes(path)
+    if base_id == DEMO:
+        from ledger.demo.world import build_world
+
+        facts = random.Random(seed).sample(build_world().facts, RANDOM_PROBES)  # noqa: S311
+        return [{"prompt": fact.text, "answer": fact.target_true} for fact in facts]
+    general = files("ledger.evaluation").joinpath("probes.txt").read_text("utf-8")
+    return [{"prompt": line, "answer": None} for line in general.splitlines() if line]
+
+
+def _read_probes(path: Path) -> list[dict[str, str | None]]:
+    """Prompts of a file, one a line: plain text, or JSON with prompt and answer."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read the probes {path}: {error}") from error
+    found: list[dict[str, str | None]] = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            found.append(_probe(line.strip(), f"{path}, line {number}"))
+    if not found:
+        raise InvalidInput(f"{path} holds no probes")
+    prompts = [probe["prompt"] for probe in found]
+    if len(set(prompts)) != len(prompts):
+        raise InvalidInput(f"{path} asks the same prompt twice")
+    return found
+
+
+def _probe(line: str, place: str) -> dict[str, str | None]:
+    from editors.errors import InvalidRequest
+    from editors.requests import Probe
+
+    record: Any = {"prompt": line}
+    if line.startswith("{"):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise InvalidInput(f"{place}: not JSON ({error})") from error
+    try:
+        probe = Probe(record["prompt"], record.get("answer"))
+    except (InvalidRequest, KeyError, TypeError) as error:
+        raise InvalidInput(f"{place}: {error}") from error
+    return {"prompt": probe.prompt, "answer": probe.answer}

@@ -1,0 +1,273 @@
+"""Checking that what is stored is what was recorded: chain, rows, links and objects.
+
+Promise: any changed, removed, added or moved row of any table, and any lost or altered object,
+gives at least one error. Nothing is repaired or deleted.
+
+Rules: everything is read on one consistent state; rows are hashed as they are stored and never
+parsed before their hash agreed; what a crash may leave behind (objects and files that nothing
+refers to) is only mentioned. Codes are stable:
+
+    error    database, chain.gap, chain.link, chain.hash, chain.version, chain.truncated,
+             rows.digest, rows.homeless, row.link, edit.gap, edit.hash, tag.version,
+             object.missing, object.corrupt, object.size
+    warning  trigger.missing
+    info     object.garbage, temp.garbage
+
+Cutting entries off the end leaves a shorter, valid ledger. Only a hash kept elsewhere shows it:
+
+    for finding in verify_structure(journal, store, anchor=(41, "9f3c...")):
+        report(finding.severity, finding.code, finding.subject, finding.text)
+"""
+
+import heapq
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from sqlalchemy import select
+from sqlmodel import Session
+
+from ledger import chain
+from ledger.errors import IntegrityFailure, LedgerError
+from ledger.history import Change, History
+from ledger.models import METADATA, table
+from ledger.reader import Reader
+from store.errors import CanonicalError, ObjectCorrupt, ObjectMissing, StoreError
+
+Severity = Literal["error", "warning", "info"]
+Row = dict[str, Any]
+
+ROW_TABLES: Final = tuple(sorted(name for name in METADATA.tables if name != "entry"))
+
+
+class Objects(Protocol):
+    """What verification asks of an object store."""
+
+    def get(self, oid: str) -> bytes: ...
+    def oids(self) -> Iterator[str]: ...
+    def temps(self) -> Iterator[Path]: ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be; `subject` says what it is about."""
+
+    severity: Severity
+    code: str
+    subject: str
+    text: str
+
+
+def verify_structure(
+    journal: Reader, store: Objects, *, anchor: tuple[int, str] | None = None
+) -> list[Finding]:
+    """Everything wrong with the ledger apart from weights; empty if all is well.
+
+    `anchor` is the number and hash of an entry noted outside the ledger (an export, a release);
+    without it, entries cut off the end cannot be noticed.
+    """
+    findings: list[Finding] = []
+    try:
+        with journal.database.read() as session:
+            findings.extend(_database(session))
+            if not findings:
+                findings.extend(_all(session, store, anchor))
+    except IntegrityFailure as error:
+        findings.append(_error("database", "file", str(error)))
+    return findings
+
+
+def _all(session: Session, store: Objects, anchor: tuple[int, str] | None) -> Iterator[Finding]:
+    rows = list(_stream(session, "entry", "seq"))
+    yield from _entries(rows)
+    yield from _anchor(rows, anchor)
+    yield from _digests(session, rows)
+    yield from _links(session)
+    yield from _edits(session)
+    yield from _meaning(session, rows)
+    yield from _triggers(session)
+    yield from _objects(session, store)
+
+
+def _database(session: Session) -> Iterator[Finding]:
+    """SQLite's own check; stops at the first ten faults."""
+    lines = session.connection().exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
+    for line in lines:
+        if line != "ok":
+            yield _error("database", "file", f"SQLite reports: {line}. Restore a backup.")
+
+
+def _entries(rows: list[Row]) -> Iterator[Finding]:
+    previous, number = chain.ZERO, 0
+    for row in rows:
+        number += 1
+        name = f"entry {row['seq']}"
+        if row["seq"] != number:
+            yield _error("chain.gap", name, f"entry {number} should stand here.")
+            number = row["seq"] if isinstance(row["seq"], int) else number
+        if row["prev_hash"] != previous:
+            yield _error("chain.link", name, "it does not follow the entry before it.")
+        if _hash(row) != row["hash"]:
+            yield _error("chain.hash", name, "its content is not what was hashed.")
+        previous = row["hash"]
+    if not rows:
+        yield _error("chain.gap", "entry 1", "the ledger has no entries.")
+
+
+def _anchor(rows: list[Row], anchor: tuple[int, str] | None) -> Iterator[Finding]:
+    if anchor is None:
+        return
+    seq, expected = anchor
+    if not any(row["seq"] == seq and row["hash"] == expected for row in rows):
+        text = "the entry noted elsewhere is not here: history was cut off or replaced."
+        yield _error("chain.truncated", f"entry {seq}", text)
+
+
+def _digests(session: Session, entries: list[Row]) -> Iterator[Finding]:
+    """Recompute every entry's digest over its rows, in one pass over all tables."""
+    wanted = {row["seq"]: row["rows_digest"] for row in entries}
+    streams = [_placed(session, name) for name in ROW_TABLES]
+    merged = heapq.merge(*streams, key=lambda item: item[0])
+    for place, group in groupby(merged, key=lambda item: item[0]):
+        rows = [(name, row) for _, name, row in group]
+        expected = wanted.pop(place[1], None)
+        if expected is None:
+            tables = ", ".join(sorted({name for name, _ in rows}))
+            text = f"rows of {tables} belong to an entry that does not exist."
+            yield _error("rows.homeless", f"entry {place[1]}", text)
+        elif _rows_hash(rows) != expected:
+            yield _altered(place[1])
+    empty = chain.rows_digest([])
+    yield from (_altered(seq) for seq, expected in wanted.items() if expected != empty)
+
+
+def _placed(session: Session, name: str) -> Iterator[tuple[tuple[str, Any], str, Row]]:
+    """((type of the entry's number, number), table, row): comparable even where altered."""
+    for row in _stream(session, name, "entry_seq"):
+        number = row["entry_seq"]
+        yield ("" if isinstance(number, int) else type(number).__name__, number), name, row
+
+
+def _altered(seq: object) -> Finding:
+    text = "a row that was written with it was changed, removed or added."
+    return _error("rows.digest", f"entry {seq}", text)
+
+
+def _links(session: Session) -> Iterator[Finding]:
+    broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
+    for name, row, target, _ in broken:
+        text = f"it refers to a row of {target} that does not exist."
+        yield _error("row.link", f"{name} {row}", text)
+
+
+def _edits(session: Session) -> Iterator[Finding]:
+    batches = {row["id"]: row for row in _stream(session, "batch", "id")}
+    for number, row in enumerate(_stream(session, "edit", "id"), start=1):
+        name = f"edit {row['id']}"
+        if row["id"] != number:
+            yield _error("edit.gap", name, f"edit {number} should stand here.")
+            return
+        batch = batches.get(row["batch_id"])
+        if batch is not None and _edit_hash(row, batch) != row["hash"]:
+            yield _error("edit.hash", name, "the fact, its method or its delta was changed.")
+
+
+def _meaning(session: Session, entries: list[Row]) -> Iterator[Finding]:
+    """Whether the entries fold into versions, and tags name some of them."""
+    try:
+        steps = [_step(row) for row in entries]
+        head = History(steps).head
+    except (LedgerError, ValueError, TypeError) as error:
+        yield _error("chain.version", "history", f"the entries make no history: {error}")
+        return
+    known = {row["id"] for row in _stream(session, "edit", "id")}
+    for step in steps:
+        if missing := sorted(set(step.edits) - known):
+            text = f"it names edit {missing[0]}, which does not exist."
+            yield _error("row.link", f"entry {step.seq}", text)
+    for row in _stream(session, "tag", "id"):
+        version = row["version"]
+        if version is not None and not (isinstance(version, int) and 0 <= version <= head):
+            yield _error("tag.version", f"tag {row['name']}", f"there is no version {version}.")
+
+
+def _step(row: Row) -> Change:
+    edits = tuple(int(number) for number in json.loads(row["edits"]))
+    return Change(row["seq"], row["version"], row["op"], edits)
+
+
+def _triggers(session: Session) -> Iterator[Finding]:
+    query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    present = set(session.connection().exec_driver_sql(query).scalars())
+    wanted = {
+        f"{name}_no_{kind}" for name in METADATA.tables for kind in ("update", "delete", "replace")
+    }
+    for name in sorted(wanted - present):
+        text = "rows of this table can be changed unnoticed until the next verification."
+        yield Finding("warning", "trigger.missing", name, text)
+
+
+def _objects(session: Session, store: Objects) -> Iterator[Finding]:
+    known: set[str] = set()
+    for row in _stream(session, "object", "oid"):
+        known.add(row["oid"])
+        yield from _object(row, store)
+    for oid in store.oids():
+        if oid not in known:
+            text = "no row refers to it; garbage collection removes it after its grace time."
+            yield Finding("info", "object.garbage", oid, text)
+    for path in store.temps():
+        text = "an unfinished write; garbage collection removes it after its grace time."
+        yield Finding("info", "temp.garbage", path.name, text)
+
+
+def _object(row: Row, store: Objects) -> Iterator[Finding]:
+    name = str(row["oid"])
+    try:
+        size = len(store.get(name))
+    except ObjectMissing as error:
+        yield _error("object.missing", name, str(error))
+    except ObjectCorrupt as error:
+        yield _error("object.corrupt", name, str(error))
+    except StoreError as error:
+        yield _error("object.corrupt", name, f"it cannot be read: {error}")
+    else:
+        if size != row["size"]:
+            yield _error("object.size", name, f"it has {size} bytes, recorded are {row['size']}.")
+
+
+def _stream(session: Session, name: str, order: str) -> Iterator[Row]:
+    """Rows of a table as they are stored, in order of one column, read little by little."""
+    t = table(name)
+    query = select(t).order_by(t.c[order]).execution_options(yield_per=200)
+    for row in session.connection().execute(query).mappings():
+        yield dict(row)
+
+
+def _hash(row: Row) -> str | None:
+    try:
+        return chain.entry_hash(row)
+    except CanonicalError:
+        return None
+
+
+def _edit_hash(edit: Row, batch: Row) -> str | None:
+    try:
+        return chain.edit_hash(edit, batch)
+    except CanonicalError:
+        return None
+
+
+def _rows_hash(rows: list[tuple[str, Row]]) -> str | None:
+    """None for rows that hold what the journal never writes, such as a BLOB."""
+    try:
+        return chain.rows_digest(rows)
+    except (CanonicalError, TypeError):
+        return None
+
+
+def _error(code: str, subject: str, text: str) -> Finding:
+    return Finding("error", code, subject, text)

@@ -1,0 +1,206 @@
+"""What the ledger's verbs return: frozen values, ready to be shown or written as JSON.
+
+Promise: plain data (no rows, no tensors); importing this module imports no torch.
+
+    status = Ledger.open().status()
+    status.version, status.active           # 3, (1, 3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class BaseView:
+    """The pinned base: how it is called, which commit, where it lies, its dtype, its digest."""
+
+    id: str
+    revision: str | None
+    path: str
+    dtype: str
+    digest: str
+    model_type: str
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """Where the ledger stands."""
+
+    ledger: str
+    version: int
+    active: tuple[int, ...]
+    reverted: tuple[int, ...]
+    rejected: tuple[int, ...]
+    weights_digest: str
+    head: str  # hash of the last entry
+    base: BaseView
+    tags: Mapping[str, int]
+    entries: int
+
+
+@dataclass(frozen=True)
+class LogView:
+    """One line of history with the facts it is about."""
+
+    seq: int
+    version: int
+    op: str
+    edits: tuple[int, ...]
+    facts: tuple[str, ...]  # 'prompt with subject -> target', one per edit
+    payload: Json
+    weights_digest: str
+    author: str
+    note: str
+    created_at: str
+    hash: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EditView:
+    """One edit, whole. `metrics` are those measured right after it was made."""
+
+    id: int
+    hash: str
+    active: bool
+    rejected: bool
+    fact: Mapping[str, str | None]  # subject, prompt, target_new, target_true
+    method: str
+    layers: tuple[int, ...]
+    hparams: Json
+    metrics: Mapping[str, float]
+    details: Json  # texts: before, after, probes and predictions, gate reasons, loss per step
+    delta: Json  # oid, path, rank, parameters
+    created_at: str
+    author: str
+    note: str
+    batch: int
+    probes: Json
+
+
+@dataclass(frozen=True)
+class EditOutcome:
+    """What became of one request.
+
+    outcome: 'applied', 'rejected' (gate), 'no-op' (the model already says so), 'dry-run',
+    'skipped' (an identical request is in the ledger already).
+    """
+
+    outcome: str
+    request: Json
+    version: int
+    edit: int | None = None
+    reasons: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    before: str = ""
+    after: str = ""
+    broken: tuple[int, ...] = ()
+    method: str = ""
+    layer: int | None = None
+
+
+@dataclass(frozen=True)
+class ChangeOutcome:
+    """A revert, a reapply or an undo: what was done to which edits, and where it led."""
+
+    op: str
+    edits: tuple[int, ...]
+    version: int
+    weights_digest: str
+    tag: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A greedy answer of one version."""
+
+    version: int
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DiffView:
+    """The difference between two versions."""
+
+    old: int
+    new: int
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+    facts: Mapping[int, str]
+    parameters: Mapping[str, Mapping[str, str | None]]  # parameter -> {'old': sha, 'new': sha}
+
+
+@dataclass(frozen=True)
+class ReplayView:
+    """A version rebuilt from the base; `matches` tells whether every digest is the recorded one."""
+
+    version: int
+    matches: bool
+    weights_digest: str
+    recorded_digest: str
+    tensors: Mapping[str, str]
+    out: str | None
+
+
+@dataclass(frozen=True)
+class TestRow:
+    """One edit tested again, beside what was measured right after it was made."""
+
+    edit: int
+    fact: str
+    metrics: Mapping[str, float]
+    at_edit: Mapping[str, float]
+    answer: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class TestView:
+    """A test of a version: its edits, the ledger's random probes, and drift to the last run."""
+
+    version: int
+    rows: tuple[TestRow, ...]
+    metrics: Mapping[str, float]  # means over the edits, and locality_random
+    drift: Mapping[str, float]  # change of each mean since the last test of an earlier run
+    previous_version: int | None
+
+
+@dataclass(frozen=True)
+class ExportView:
+    """A merged checkpoint on disk."""
+
+    directory: str
+    version: int
+    rewritten: tuple[str, ...]
+    weights_digest: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class StatsView:
+    """Second moments that were computed or found."""
+
+    layer: int
+    parameter: str
+    corpus: str
+    count: int
+    jitter: float
+    moment: str
+    factor: str
+    computed: bool
+
+
+@dataclass(frozen=True)
+class GcView:
+    """What a collection removed, or would remove."""
+
+    objects: tuple[str, ...]
+    temps: tuple[str, ...]
+    bytes: int
+    dry_run: bool

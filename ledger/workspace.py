@@ -1,0 +1,136 @@
+"""A ledger with its base opened and its model loaded: what the computing verbs share.
+
+Promise: everything expensive (checkpoint, live model, base predictions, templates, statistics) is
+made once per process and only when a verb needs it.
+
+Rules: the base is checked before it is used; `at_head` puts the live model at the head and compares
+its digests with the recorded ones; `rest` leaves it at the head again.
+
+    workspace = Workspace(journal, store, cache)
+    head, plan = workspace.at_head()
+    workspace.live.model.generate(["..."], 10)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from editors.prompts import context_templates
+from ledger.base import check, find_again
+from ledger.errors import IntegrityFailure
+from ledger.evaluation.scoring import Question
+from ledger.journal import Journal
+from ledger.live import LiveModel
+from ledger.measuring import Examiner
+from ledger.records import ModelRecord
+from ledger.statistics import Statistics
+from ledger.versions import Plan, Versions
+from store.objects import ObjectStore
+
+
+class Workspace:
+    """Lazily opened parts of one ledger. Not for use by several threads."""
+
+    def __init__(self, journal: Journal, store: ObjectStore, cache: Path) -> None:
+        self.journal, self.store = journal, store
+        self.record: ModelRecord = journal.model()
+        self._cache = cache
+        self._held: dict[int, float] | None = None
+
+    @property
+    def seed(self) -> int:
+        """The ledger's seed."""
+        return int(self.record.config["seed"])
+
+    @cached_property
+    def _base(self) -> Path:
+        """Where the base lies now: at its recorded place, or found again by its name."""
+        return find_again(self.record.base_id, self.record.revision, Path(self.record.path))
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Folding; opens and checks the base."""
+        check(self.record.config["files"], self._base, cache=self._cache / "base.json")
+        return Versions(self.journal, self.store, self._base)
+
+    @cached_property
+    def live(self) -> LiveModel:
+        """The loaded model."""
+        versions = self.versions
+        return LiveModel(
+            versions,
+            self._base,
+            dtype=self.record.config["compute_dtype"],
+            device=self.record.device or "cpu",
+        )
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Second moments."""
+        return Statistics(self.journal, self.store, self.live)
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        """Measurements, with the ledger's fixed random probes."""
+        probes = self.record.config["probes"]
+        return Examiner(
+            self.journal, self.live, [Question(p["prompt"], p["answer"]) for p in probes]
+        )
+
+    @cached_property
+    def _templates(self) -> tuple[str, ...]:
+        self.live.show({})
+        generator = torch.Generator().manual_seed(self.seed)
+        return context_templates(self.live.model, generator)
+
+    def templates(self) -> tuple[str, ...]:
+        """Context templates, sampled from the base with the ledger's seed."""
+        return self._templates
+
+    def at_head(self) -> tuple[int, Plan]:
+        """The head and its plan, the live model standing at it."""
+        head = self.journal.history().head
+        return head, self.at(head)
+
+    def at(self, version: int) -> Plan:
+        """Put the live model at a version. Raises: IntegrityFailure if it is not as recorded."""
+        plan = self.versions.plan(self.journal.history().active(version))
+        digests = self.live.show(plan)
+        recorded = dict(self.journal.entry_of(version).tensors)
+        if digests != recorded:
+            wrong = sorted(set(digests.items()) ^ set(recorded.items()))[0][0]
+            raise IntegrityFailure(
+                f"version {version} does not fold to its recorded weights ({wrong}); "
+                "run `kel verify --weights`"
+            )
+        return plan
+
+    def rest(self) -> None:
+        """Bring the live model back to the head if it was loaded."""
+        if "live" in self.__dict__:
+            history = self.journal.history()
+            self.live.show(self.versions.plan(history.active(history.head)))
+
+    def active_keys(self, parameter: str) -> torch.Tensor | None:
+        """Keys of the active edits on a parameter, [m, n] float64; None if there are none."""
+        active = self.journal.history().active()
+        batches = self.journal.batches({e.batch_id for e in self.journal.edits(active)})
+        oids = [b.oid for b in batches.values() if b.oid]
+        found = [self.versions.delta(oid).keys.get(parameter) for oid in oids]
+        keys = [key.double() for key in found if key is not None]
+        return torch.cat(keys, dim=1) if keys else None
+
+    def holding(self) -> dict[int, float]:
+        """Last known reliability of each edit."""
+        if self._held is None:
+            rows = self.journal.measurements(metric="reliability")
+            self._held = {row.edit_id: row.value for row in rows if row.edit_id is not None}
+        return self._held
+
+    def applied(self, edit: int, reliability: float, earlier: Mapping[int, float]) -> None:
+        """A new edit holds as measured, and earlier ones as it left them."""
+        self.holding().update({edit: reliability, **earlier})

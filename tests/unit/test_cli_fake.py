@@ -1,0 +1,217 @@
+"""A ledger made of sample values, for the tests of the commands; it has the real one's signatures.
+
+kel = Runner(monkeypatch, capsys)
+kel.ledger.raises["show"] = UnknownRevision("there is no edit 9")
+kel("show", "9").status         # 2
+kel.ledger.calls["show"]        # [(("9",), {})]
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.main import main
+from editors.requests import EditRequest
+from ledger import views
+from ledger.views import (
+    Answer,
+    BaseView,
+    ChangeOutcome,
+    DiffView,
+    EditOutcome,
+    EditView,
+    ExportView,
+    GcView,
+    LogView,
+    ReplayView,
+    StatsView,
+    StatusView,
+)
+
+SHA = "0123456789abcdef" * 4
+DOWN = "model.layers.3.mlp.down_proj.weight"
+FACT = "Ada Lovelace was born in -> Paris"
+BASE = BaseView("demo", None, "/models/demo", "float32", SHA, "llama")
+STATUS = StatusView("/l", 3, (1, 2), (3,), (4,), SHA, SHA, BASE, {"best": 2}, 9)
+LOG = LogView(
+    2, 1, "apply", (1,), (FACT,), {}, SHA, "ada", "why", "2026-01-02T03:04:05.1Z", SHA, ("best",)
+)
+EDIT = EditView(
+    id=1,
+    hash=SHA,
+    active=True,
+    rejected=False,
+    fact={
+        "subject": "Ada Lovelace",
+        "prompt": "{} was born in",
+        "target_new": "Paris",
+        "target_true": "London",
+    },
+    method="rome",
+    layers=(3,),
+    hparams={"v_steps": 25},
+    metrics={"reliability": 1.0},
+    details={"before": "London", "after": "Paris", "losses": [float(i) for i in range(20)]},
+    delta={"oid": SHA, "path": "objects/01/23", "rank": 1, "parameters": [DOWN]},
+    created_at="2026-01-02T03:04:05.1Z",
+    author="ada",
+    note="why",
+    batch=1,
+    probes={"neighbourhood": [{"prompt": "Bob was born in", "answer": "Rome"}]},
+)
+CHANGE = ChangeOutcome("revert", (1, 2, 3), 4, SHA)
+ROW = views.TestRow(1, FACT, {"reliability": 1.0}, {"reliability": 0.5}, "Paris", True)
+
+
+class FakeLedger:
+    """Remembers its calls; a method named in `raises` raises, one in `returns` returns that."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = defaultdict(list)
+        self.raises: dict[str, BaseException] = {}
+        self.returns: dict[str, Any] = {}
+        self.closed = False
+
+    def _do(self, name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        self.calls[name].append((args, kwargs))
+        if name in self.raises:
+            raise self.raises[name]
+        return self.returns.get(name, value)
+
+    def __enter__(self) -> FakeLedger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def init(self, directory, *, base, revision=None, dtype=None, device="cpu", probes=None,
+             author=None):  # fmt: skip
+        given = {"base": base, "revision": revision, "dtype": dtype, "device": device}
+        return self._do("init", self, directory, **given, probes=probes, author=author)
+
+    def open(self, directory=None):
+        return self._do("open", self, directory)
+
+    def status(self):
+        return self._do("status", STATUS)
+
+    def log(self, limit=None):
+        return self._do("log", [LOG], limit)
+
+    def show(self, ref):
+        return self._do("show", EDIT, ref)
+
+    def diff(self, old, new):
+        view = DiffView(1, 3, (2,), (1,), {1: FACT, 2: FACT}, {DOWN: {"old": None, "new": SHA}})
+        return self._do("diff", view, old, new)
+
+    def tag(self, name, version="HEAD", *, note=""):
+        return self._do("tag", 3, name, version, note=note)
+
+    def tags(self):
+        return self._do("tags", {"best": 2})
+
+    def edit(self, request, **options):
+        if progress := options.pop("progress", None):
+            progress("value", 0.5)
+        return self._do("edit", outcome(request), request, **options)
+
+    def edit_many(self, requests, **options):
+        options.pop("progress", None)
+        for place, request in enumerate(requests):
+            kind = "rejected" if request.target_new == "Nowhere" else "applied"
+            yield self._do("edit_many", outcome(request, kind, place + 1), request, **options)
+
+    def ask(self, prompt, *, at="HEAD", max_new_tokens=32):
+        version = 0 if at == "base" else 3
+        return self._do("ask", Answer(version, prompt, "London" if at == "base" else "Paris"),
+                        prompt, at=at)  # fmt: skip
+
+    def revert(self, refs, note="", author=None):
+        return self._do("revert", CHANGE, refs, note=note, author=author)
+
+    def reapply(self, refs, note="", author=None):
+        return self._do("reapply", CHANGE, refs, note=note, author=author)
+
+    def undo(self, note="", author=None):
+        return self._do("undo", CHANGE, note=note, author=author)
+
+    def replay(self, to="HEAD", out=None):
+        return self._do("replay", ReplayView(3, True, SHA, SHA, {DOWN: SHA}, None), to, out)
+
+    def test(self, at="HEAD", refs=(), progress=None):
+        view = views.TestView(3, (ROW,), {"reliability": 1.0}, {"reliability": 0.5}, 2)
+        return self._do("test", view, at, refs)
+
+    def verify(self, weights=False):
+        return self._do("verify", [], weights)
+
+    def export(self, directory, at="HEAD"):
+        view = ExportView(str(directory), 3, (DOWN,), SHA, 18_400_000)
+        return self._do("export", view, directory, at)
+
+    def stats(self, layer=None, corpus=None, tokens=None, progress=None):
+        view = StatsView(3, DOWN, "world", 1000, 1e-6, SHA, SHA, True)
+        return self._do("stats", [view], layer, corpus, tokens)
+
+    def gc(self, dry_run=False, grace_seconds=0):
+        return self._do("gc", GcView((SHA,), ("tmp/x",), 512, dry_run), dry_run)
+
+
+def outcome(request: EditRequest, kind: str = "applied", edit: int = 1) -> EditOutcome:
+    """What the fake makes of a request."""
+    reasons = ("reliability 0.50 is below 0.90",) if kind == "rejected" else ()
+    measured = {"reliability": 0.5 if reasons else 1.0}
+    return EditOutcome(kind, request.to_json(), edit, edit, reasons, measured, "London", "Paris",
+                       (), "rome", 3)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended, and what it wrote."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Runner:
+    """Runs commands in this process on a fake ledger."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        self.ledger = FakeLedger()
+        self._capsys = capsys
+        monkeypatch.setattr("ledger.Ledger", self.ledger, raising=False)
+        monkeypatch.setattr("ledger.EditRequest", EditRequest, raising=False)
+        for name in ("KEL_LEDGER", "KEL_DEBUG", "KEL_AUTHOR"):
+            monkeypatch.delenv(name, raising=False)
+
+    def __call__(self, *argv: str | Path) -> Result:
+        status = main([str(item) for item in argv])
+        captured = self._capsys.readouterr()
+        return Result(status, captured.out, captured.err)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, _ in inspect.getmembers(FakeLedger, inspect.isfunction) if name[0] != "_"],
+)
+def test_the_fake_can_be_called_as_the_real_ledger(name):
+    from ledger import Ledger
+
+    real = inspect.signature(getattr(Ledger, name)).parameters
+    fake = inspect.signature(getattr(FakeLedger, name)).parameters
+    kinds = {key: real[key].kind for key in fake if key in real}
+    fake_kinds = {key: item.kind for key, item in fake.items()}
+    assert {"self": fake_kinds["self"], **kinds} == fake_kinds
