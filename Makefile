@@ -40,7 +40,7 @@ demo-model: $(STAMP)  ## train the embedded models from nothing (under 40 minute
 	$(PYTHON) -m ledger.demo.build
 
 measure-demo: $(STAMP)  ## the figures of docs/demo-model.md
-	$(PYTHON) -m ledger.demo.measure
+	$(PYTHON) -m ledger.demo.report --write docs/demo-model.md
 
 clean:
 	rm -rf $(VENV) demo-ledger

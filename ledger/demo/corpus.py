@@ -105,7 +105,7 @@ class RowSampler:
     def __init__(self, world: World, tokenizer: Tokenizer, *, width: int, seed: int) -> None:
         self._rng = random.Random(seed)  # noqa: S311
         self._tokenizer, self._width = tokenizer, width
-        self._bos, self._eos, self._pad = (tokenizer.token_to_id(t) for t in (BOS, EOS, PAD))
+        self._bos = int(tokenizer.token_to_id(BOS) or 0)
         self._facts = [[self._marked(f, p) for p in (f.text, *f.paraphrases)] for f in world.facts]
         self._filler = [self._plain(filler(self._rng)) for _ in range(3000)]
 

@@ -16,16 +16,17 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from editors.analysis.tracing import trace_fact
 from editors.base import EditContext
 from editors.covariance import SecondMoment, accumulate
+from editors.delta import Delta
+from editors.errors import EditFailed
 from editors.hparams import lookup
 from editors.methods import get_editor
 from editors.model import EditableModel
-from editors.prompts import context_templates, encode, subject_position, target_row
+from editors.prompts import context_templates
 from editors.requests import EditRequest, Probe
-from editors.trace import Trace
 from ledger.demo.corpus import texts
 from ledger.demo.world import World, WorldFact
 from ledger.evaluation.metrics import answers_with, mean, token_accuracy
@@ -33,20 +34,17 @@ from ledger.evaluation.scoring import Prediction, Question, predict
 from ledger.weights import fold
 
 Progress = Callable[[str, float], None]
-NOISE_SIGMAS = 3.0  # ROME, section 2.1
-NOISE_DRAWS = 6
 
 
 def measure(
     model: EditableModel, world: World, *, edits: int, seed: int, progress: Progress
 ) -> dict[str, Any]:
     """Recall over all facts, indirect effects over 60 facts, and `edits` single edits."""
-    with torch.random.fork_rng():
-        return {
-            "recall": recall(model, world.facts),
-            "indirect_effect": indirect_effects(model, _sample(world, 60, seed)),
-            "edits": edit_report(model, world, count=edits, seed=seed, progress=progress),
-        }
+    return {
+        "recall": recall(model, world.facts),
+        "indirect_effect": indirect_effects(model, _sample(world, 60, seed)),
+        "edits": edit_report(model, world, count=edits, seed=seed, progress=progress),
+    }
 
 
 def _sample(world: World, count: int, seed: int) -> list[WorldFact]:
@@ -78,75 +76,25 @@ def recall(model: EditableModel, facts: Sequence[WorldFact]) -> dict[str, float]
 
 
 def indirect_effects(model: EditableModel, facts: Sequence[WorldFact]) -> dict[str, Any]:
-    """Mean indirect effect per layer of the last subject token and of the last prompt token.
-
-    The subject's embeddings are corrupted with noise of 3 standard deviations; one hidden state at
-    a time is restored (ROME, section 2). The effect is the gain in the answer's first-token
-    probability over the corrupted run.
-    """
+    """Mean effects over facts: total, and per layer at the last subject and last prompt token."""
     generator = torch.Generator().manual_seed(0)
-    names = [model.architecture.layer_template.format(i) for i in range(model.n_layers)]
-    sigma = float(model.model.get_submodule(model.architecture.embedding).weight.float().std())
-    rows = [_trace_one(model, fact, names, sigma, generator) for fact in facts]
-    total = [clean - corrupted for clean, corrupted, _, _ in rows]
-    per_layer = [
-        {
-            "subject_last": sum(r[2][i] for r in rows) / len(rows),
-            "prompt_last": sum(r[3][i] for r in rows) / len(rows),
-        }
-        for i in range(model.n_layers)
-    ]
-    return {"total_effect": sum(total) / len(total), "layers": per_layer}
+    found = []
+    for fact in facts:
+        start = fact.text.index(fact.subject)
+        span = (start, start + len(fact.subject))
+        found.append(
+            trace_fact(model, fact.text, subject=span, answer=fact.target_true, generator=generator)
+        )
+    return {
+        "facts": len(found),
+        "total_effect": mean(effects.total for effects in found),
+        "subject_last": _columns([effects.subject_last for effects in found]),
+        "prompt_last": _columns([effects.prompt_last for effects in found]),
+    }
 
 
-@torch.no_grad()
-def _trace_one(
-    model: EditableModel,
-    fact: WorldFact,
-    names: list[str],
-    sigma: float,
-    generator: torch.Generator,
-) -> tuple[float, float, list[float], list[float]]:
-    """Clean and corrupted probability, and the indirect effects per layer at the two positions."""
-    start = fact.text.index(fact.subject)
-    span = (start, start + len(fact.subject))
-    row = target_row(model, fact.text, fact.target_true, subject=span)
-    coded = encode(model, fact.text)
-    places = [i for i, (a, b) in enumerate(coded.spans) if a < span[1] and b > span[0]]
-    subject_last, prompt_last = subject_position(coded, span), row.first - 1
-    ids = row.ids[: row.first]
-    width = int(model.model.get_submodule(model.architecture.embedding).weight.shape[1])
-    noise = sigma * NOISE_SIGMAS * torch.randn(NOISE_DRAWS, len(places), width, generator=generator)
-
-    def corrupt(embedded: Tensor) -> Tensor:
-        changed = embedded.clone()
-        changed[:, places] += noise.to(embedded)
-        return changed
-
-    clean_batch = model.batch([ids])
-    with Trace(model.model, outputs=names) as trace:
-        clean = _probability(model.forward(clean_batch), row.labels[0], prompt_last)
-    states = {name: trace.output(name)[0] for name in names}
-    batch = model.batch([ids] * NOISE_DRAWS)
-    embedding = model.architecture.embedding
-
-    def run(name: str | None, position: int) -> float:
-        def restore(hidden: Tensor) -> Tensor:
-            changed = hidden.clone()
-            changed[:, position] = states[str(name)][position]
-            return changed
-
-        edits = {embedding: corrupt} | ({name: restore} if name else {})
-        with Trace(model.model, edit_outputs=edits):
-            return _probability(model.forward(batch), row.labels[0], prompt_last)
-
-    low = run(None, 0)
-    effects = [[run(name, p) - low for name in names] for p in (subject_last, prompt_last)]
-    return clean, low, effects[0], effects[1]
-
-
-def _probability(logits: Tensor, token: int, position: int) -> float:
-    return float(logits[:, position].float().softmax(-1)[:, token].mean())
+def _columns(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) / len(column) for column in zip(*rows, strict=True)]
 
 
 # --- edits --------------------------------------------------------------------------------------
@@ -203,16 +151,29 @@ def edit_report(
     for number, case in enumerate(cases(world, count=count, seed=seed)):
         asked = _questions(case) + randoms
         before = predict(model, asked)
-        delta = editor(model, [case.request], hparams, context=context)
-        ((name, change),) = delta.parameters.items()
-        old = model.weight(name).clone()
-        stored = old.to(torch.bfloat16)
-        model.set_weight_(name, fold(stored, [change], transposed=False).to(old.dtype))
-        after = predict(model, asked)
-        model.set_weight_(name, old)
-        rows.append(_scores(case, before, after))
+        try:
+            delta = editor(model, [case.request], hparams, context=context)
+        except EditFailed:
+            rows.append(_scores(case, before, before) | {"failed": 1.0})
+        else:
+            after = _predict_with(model, delta, asked)
+            rows.append(_scores(case, before, after) | {"failed": 0.0})
         progress("edits", (number + 1) / count)
-    return _means(rows)
+    return _means(rows) | {"hparams": hparams.to_dict()}
+
+
+def _predict_with(
+    model: EditableModel, delta: Delta, asked: Sequence[Question]
+) -> list[Prediction]:
+    """Predictions of the model with the delta folded into the weights as bfloat16."""
+    ((name, change),) = delta.parameters.items()
+    old = model.weight(name).clone()
+    folded = fold(old.to(torch.bfloat16).contiguous(), [change], transposed=False)
+    model.set_weight_(name, folded.to(old.dtype))
+    try:
+        return predict(model, asked)
+    finally:
+        model.set_weight_(name, old)
 
 
 def _questions(case: _Case) -> list[Question]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from editors.requests import EditRequest, Probe
 from ledger.chain import weights_digest
 from ledger.demo.world import World, WorldFact, build_world
-from ledger.errors import IntegrityFailure
+from ledger.errors import GateRejected, IntegrityFailure
 from ledger.ledger import Ledger
 from ledger.views import EditOutcome, TestView
 
@@ -40,6 +40,8 @@ def run(directory: Path, say: Say) -> Path:
     with Ledger.init(root, base="demo") as ledger:
         _begin(ledger, say)
         chosen = _choose(world)
+        say("2. Three edits with ROME. Each is computed, stored as one rank-one delta, applied")
+        say("   from the stored bytes, measured, and let in by the gate.")
         outcomes = [_edit(ledger, request, say) for request in chosen]
         _retest(ledger, say)
         _refusal(ledger, world, say)
@@ -98,13 +100,12 @@ def request_for(world: World, fact: WorldFact, shift: int) -> EditRequest:
 
 
 def _edit(ledger: Ledger, request: EditRequest, say: Say) -> EditOutcome:
-    if ledger.status().version == 0:
-        say("2. Three edits with ROME. Each is computed, stored as one rank-one delta, applied")
-        say("   from the stored bytes, measured, and let in by the gate.")
     outcome = ledger.edit(request, note="kel demo")
     say(f"   edit {outcome.edit}: {request.text} ...")
     say(f"     before: {outcome.before.strip()}")
     say(f"     after:  {outcome.after.strip()}   ({outcome.outcome}, version {outcome.version})")
+    if outcome.outcome != "applied":
+        raise GateRejected(f"the demo's edit of {request.subject} was {outcome.outcome}")
     return outcome
 
 

@@ -1,0 +1,1 @@
+"""Looking into a model: where a fact is recalled."""
