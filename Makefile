@@ -22,13 +22,13 @@ lint: $(STAMP)  ## style, types, and that generated documents are current
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(PYTHON) -m cli.reference --check
+	$(PYTHON) -m cli.reference docs/cli.md --check
 
 types: $(STAMP)
 	$(VENV)/bin/mypy
 
 docs: $(STAMP)  ## rewrite the generated documents
-	$(PYTHON) -m cli.reference
+	$(PYTHON) -m cli.reference docs/cli.md
 
 bench: $(STAMP)  ## ratios, measured here
 	$(PYTHON) -m bench

@@ -22,10 +22,11 @@ from types import SimpleNamespace
 from torch import Tensor
 
 from editors.architectures import architecture_of
-from editors.delta import Delta, LowRank, ParameterDelta
+from editors.delta import Delta, Dense, LowRank, ParameterDelta
 from ledger.deltas import decode_delta
 from ledger.errors import BaseMismatch, Conflict, InvalidInput
 from ledger.journal import Journal
+from ledger.records import EditRecord
 from ledger.weights import digest, fold, from_raw, select
 from store.checkpoints import Checkpoint
 from store.objects import ObjectStore
@@ -43,6 +44,15 @@ class Folded:
     weights: Tensor
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What one edit adds: its batch, all edits of that batch, its changes per parameter."""
+
+    batch: int
+    siblings: tuple[int, ...]
+    changes: Mapping[str, ParameterDelta]
+
+
 class Versions:
     """Plans and folds versions of one base. Deltas are decoded once and kept."""
 
@@ -52,6 +62,7 @@ class Versions:
         config = json.loads((folder / "config.json").read_text("utf-8"))
         self._conv1d = architecture_of(SimpleNamespace(**config)).layout == "conv1d"
         self._deltas: dict[str, Delta] = {}
+        self._parts: dict[int, _Part] = {}
 
     def delta(self, oid: str) -> Delta:
         """The delta of an object, from its checked bytes. Raises: ObjectError."""
@@ -65,29 +76,46 @@ class Versions:
         Raises: Conflict if only a part of a dense batch is active.
         """
         updates: dict[str, list[ParameterDelta]] = {}
-        chosen = set(active)
-        done: set[int] = set()
-        for edit in self._journal.edits(active):
-            batch = self._journal.batch(edit.batch_id)
-            siblings = [e.id for e in self._journal.edits_of_batch(batch.id)]
-            if batch.oid is None:
-                raise InvalidInput(f"edit {edit.id} has no delta and cannot be active")
-            for name, change in self.delta(batch.oid).parameters.items():
-                if len(siblings) == 1:
-                    updates.setdefault(name, []).append(change)
-                elif isinstance(change, LowRank):
-                    updates.setdefault(name, []).append(select(change, [edit.component]))
-                elif batch.id not in done:
-                    _check_whole(siblings, chosen)
-                    updates.setdefault(name, []).append(change)
-            done.add(batch.id)
+        chosen, dense = set(active), set[tuple[int, str]]()
+        for part in self._parts_of(active):
+            for name, change in part.changes.items():
+                if isinstance(change, Dense):
+                    if (part.batch, name) in dense:
+                        continue
+                    dense.add((part.batch, name))
+                    _check_whole(part.siblings, chosen)
+                updates.setdefault(name, []).append(change)
         return {name: tuple(found) for name, found in updates.items()}
 
+    def _parts_of(self, active: Sequence[int]) -> list[_Part]:
+        """The edits' own parts of their deltas; each is read once."""
+        fresh = [edit for edit in active if edit not in self._parts]
+        edits = self._journal.edits(fresh) if fresh else ()
+        batches = self._journal.batches({edit.batch_id for edit in edits})
+        for edit in edits:
+            self._parts[edit.id] = self._part(edit, batches[edit.batch_id].oid)
+        return [self._parts[edit] for edit in active]
+
+    def _part(self, edit: EditRecord, oid: str | None) -> _Part:
+        if oid is None:
+            raise InvalidInput(f"edit {edit.id} has no delta and cannot be active")
+        siblings = tuple(e.id for e in self._journal.edits_of_batch(edit.batch_id))
+        changes = {
+            name: select(change, [edit.component])
+            if len(siblings) > 1 and isinstance(change, LowRank)
+            else change
+            for name, change in self.delta(oid).parameters.items()
+        }
+        return _Part(edit.batch_id, siblings, changes)
+
     def tensors(self, plan: Plan) -> Iterator[Folded]:
-        """Fold the planned parameters one by one, in name order."""
+        """Fold the planned parameters one by one, in name order; holds none after it is given."""
         for parameter in sorted(plan):
-            weights = fold(self.base(parameter), plan[parameter], transposed=self._conv1d)
-            yield Folded(parameter, self.key(parameter), digest(weights), weights)
+            yield self._folded(parameter, plan[parameter])
+
+    def _folded(self, parameter: str, updates: tuple[ParameterDelta, ...]) -> Folded:
+        weights = fold(self.base(parameter), updates, transposed=self._conv1d)
+        return Folded(parameter, self.key(parameter), digest(weights), weights)
 
     def base(self, parameter: str) -> Tensor:
         """The base's own tensor as stored, compared with the digest recorded at its first edit.

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     help="The model that is edited: the embedded one, a model of the Hub, or a folder.",
 )
 @click.option("--revision", metavar="R", help="Commit, branch or tag of the model on the Hub.")
-@click.option("--dtype", metavar="D", help="Data type of the weights; else that of the checkpoint.")
+@click.option(
+    "--dtype",
+    metavar="D",
+    help="What the model computes in: float32, bfloat16 or float16 (default: float32 on the CPU, "
+    "else as stored). The weights keep the dtype of the checkpoint.",
+)
 @click.option(
     "--device", metavar="D", default="cpu", show_default=True, help="Where it is computed."
 )

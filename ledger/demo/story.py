@@ -66,8 +66,8 @@ def _free(directory: Path) -> Path:
 
 def _begin(ledger: Ledger, say: Say) -> None:
     status = ledger.status()
-    say(f"1. A ledger on the embedded model: {status.base.model_type}, {status.base.dtype}, its")
-    say("   facts are about people who do not exist. Version 0 is the base itself.")
+    say("1. A ledger on the embedded model, a small Llama that knows people who do not exist.")
+    say("   Version 0 is the base itself.")
     say(f"   base digest     {status.base.digest[:16]}")
     say(f"   weights digest  {status.weights_digest[:16]}\n")
 
@@ -78,7 +78,7 @@ def _choose(world: World) -> list[EditRequest]:
     chinese = [f for f in world.facts if f.language == "zh"]
     return [
         request_for(world, fact, shift)
-        for fact, shift in ((english[6], 5), (chinese[4], 3), (english[13], 7))
+        for fact, shift in ((english[13], 7), (chinese[4], 3), (english[30], 5))
     ]
 
 
@@ -141,7 +141,7 @@ def _refusal(ledger: Ledger, world: World, say: Say) -> None:
     outcome = ledger.edit(
         request_for(world, fact, 4),
         method="ft",
-        overrides={"lr": 0.05, "max_update_ratio": 100.0},
+        overrides={"lr": 0.3, "max_update_ratio": 100.0},
         note="kel demo",
     )
     say(f"   {outcome.outcome}: {'; '.join(outcome.reasons)}")
@@ -191,7 +191,9 @@ def _plain_answers(folder: Path, prompts: Sequence[str]) -> list[tuple[str, str]
     """Greedy answers of a checkpoint with nothing but transformers."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     found = []
