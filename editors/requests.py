@@ -105,7 +105,8 @@ class EditRequest(Fact):
     """A fact with the probes that test it.
 
     `paraphrases` are full prompt texts with the same answer; `neighbourhood` (other subjects),
-    `same_subject` (other relations) and `portability` (consequences) are probes.
+    `same_subject` (other relations) and `portability` (consequences) are probes. None of them has
+    a slot.
     """
 
     paraphrases: tuple[str, ...] = ()
@@ -117,11 +118,13 @@ class EditRequest(Fact):
         super().__post_init__()
         texts = _sequence("paraphrases", self.paraphrases)
         for text in texts:
-            _checked("paraphrase", text, PROMPT_LIMIT)
+            _whole("paraphrase", _checked("paraphrase", text, PROMPT_LIMIT))
         object.__setattr__(self, "paraphrases", texts)
         for name in ("neighbourhood", "same_subject", "portability"):
-            probes = _sequence(name, getattr(self, name))
-            object.__setattr__(self, name, tuple(_probe(name, p) for p in probes))
+            probes = tuple(_probe(name, p) for p in _sequence(name, getattr(self, name)))
+            for probe in probes:
+                _whole(f"{name} prompt", probe.prompt)
+            object.__setattr__(self, name, probes)
 
     @property
     def fact(self) -> Fact:
@@ -189,6 +192,12 @@ def _checked(field: str, value: object, limit: int) -> str:
                 f"{field} has a {kind} U+{ord(char):04X} at character {place}: remove it"
             )
     return value
+
+
+def _whole(field: str, text: str) -> None:
+    """Refuse a template where a whole text is wanted: it would be asked with its braces."""
+    if SLOT in text:
+        raise InvalidRequest(f"{field} {text!r} has a slot '{{}}': write it out with its subject")
 
 
 def _sequence(field: str, value: object) -> tuple[Any, ...]:

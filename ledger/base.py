@@ -4,11 +4,12 @@ Promise: a ledger computes on the very weights it was made for, or refuses befor
 
 Rules: a base is named `demo`, by a Hub id (pinned to a commit) or by a folder; its digest covers
 every weight file and the files that give the weights a meaning (config, tokenizer). Files are
-hashed in full once; later their size, time and inode tell whether they must be hashed again, and
-each tensor that is folded is checked by itself whatever the file's date says.
+hashed in full once; later their size, times and inode tell whether they must be hashed again, and
+each tensor that is folded is checked by itself whatever the file's date says. The name of a blob
+in a Hub cache is believed to be its sha256 until the file is seen to have changed.
 
     base = identify(locate("demo", revision=None))
-    base.digest, base.dtype                 # '5f0c...', 'BF16'
+    base.digest, base.dtype                 # '5f0c...', 'bfloat16'
     check(base.files, base.folder, cache=folder / "cache" / "base.json")
 """
 
@@ -29,10 +30,17 @@ from store.checkpoints import Checkpoint
 
 DEMO = "demo"
 MEANING = (
-    *("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    *(
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+    ),
     *("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
 )
 EDITABLE = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_SPEC_LIMIT = 1000
 Files = Mapping[str, Mapping[str, Any]]
 
 
@@ -47,7 +55,7 @@ class Located:
 
 @dataclass(frozen=True)
 class Base:
-    """An identified base. `dtype` is that of most of its weights, as safetensors writes it."""
+    """An identified base. `dtype` is that of most of its weights: float32, bfloat16 or float16."""
 
     id: str
     revision: str | None
@@ -68,7 +76,9 @@ def locate(spec: str, *, revision: str | None) -> Located:
 
     Raises: InvalidInput for a name that is nothing, RemoteFailure if the Hub does not deliver.
     """
-    folder = Path(spec).expanduser()
+    if not 0 < len(spec) <= _SPEC_LIMIT:
+        raise InvalidInput(f"a base is named by 1 to {_SPEC_LIMIT} characters, not {len(spec)}")
+    folder = _folder(spec)
     if spec == DEMO or folder.is_dir():
         if revision is not None:
             raise InvalidInput(f"--revision goes with a Hub id, and {spec!r} is a local folder")
@@ -80,6 +90,13 @@ def locate(spec: str, *, revision: str | None) -> Located:
 
     commit, path = snapshot(spec, revision)
     return Located(spec, commit, path)
+
+
+def _folder(spec: str) -> Path:
+    try:
+        return Path(spec).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(f"{spec!r} names the home of nobody: {error}") from error
 
 
 def find_again(base_id: str, revision: str | None, recorded: Path) -> Path:
@@ -104,7 +121,10 @@ def identify(located: Located) -> Base:
             f"{located.id} is quantised; edits need the unquantised weights of the original model"
         )
     files = {
-        path.name: {"size": path.stat().st_size, "sha256": _sha(checkpoint, path)}
+        path.name: {
+            "size": path.stat().st_size,
+            "sha256": checkpoint.file_digest(path, trust_hub_cache=True),
+        }
         for path in _covered(checkpoint)
     }
     return Base(
@@ -121,19 +141,19 @@ def identify(located: Located) -> Base:
 def check(files: Files, folder: Path, *, cache: Path, trust_dates: bool = True) -> None:
     """Compare the files in `folder` with those recorded.
 
-    `cache` keeps (size, time, inode) of files whose hash was right. Raises: BaseMismatch naming
-    the first file that differs.
+    `cache` keeps (size, times, inode) of files whose hash was right; without `trust_dates` every
+    byte is read. Raises: BaseMismatch naming the first file that differs.
     """
-    checkpoint = _open(folder)
-    known = _read_cache(cache) if trust_dates else {}
+    checkpoint = _open(files, folder)
+    known = _read_cache(cache)
     seen: dict[str, list[int]] = {}
     for name, recorded in files.items():
         path = folder / name
-        if not path.is_file():
-            raise BaseMismatch(f"the base has lost {name} in {folder}; bring the folder back")
-        stat = path.stat()
-        seen[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        if known.get(name) != seen[name] and _sha(checkpoint, path) != recorded["sha256"]:
+        seen[name] = _stamp(path)
+        if trust_dates and known.get(name) == seen[name]:
+            continue
+        believed = trust_dates and name not in known
+        if checkpoint.file_digest(path, trust_hub_cache=believed) != recorded["sha256"]:
             raise BaseMismatch(_changed(name, folder))
     extra = {path.name for path in _covered(checkpoint)} - set(files)
     if extra:
@@ -143,6 +163,13 @@ def check(files: Files, folder: Path, *, cache: Path, trust_dates: bool = True) 
         write_file(cache, canonical_json(seen))
 
 
+def _stamp(path: Path) -> list[int]:
+    """What is another when the file is."""
+    stat = path.stat()
+    # Copying tools set the time of writing back; the time of change they cannot set.
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
 def _changed(name: str, folder: Path) -> str:
     return (
         f"the base is not the one this ledger was made for: {name} in {folder} has other bytes "
@@ -150,9 +177,12 @@ def _changed(name: str, folder: Path) -> str:
     )
 
 
-def _open(folder: Path) -> Checkpoint:
+def _open(files: Files, folder: Path) -> Checkpoint:
     if not folder.is_dir():
         raise BaseMismatch(f"the base folder {folder} is gone; bring it back")
+    lost = [name for name in files if not (folder / name).is_file()]
+    if lost:
+        raise BaseMismatch(f"the base has lost {lost[0]} in {folder}; bring the file back")
     return Checkpoint.open(folder)
 
 
@@ -161,14 +191,10 @@ def _covered(checkpoint: Checkpoint) -> list[Path]:
     return [*checkpoint.files(), *(path for path in meaning if path.is_file())]
 
 
-def _sha(checkpoint: Checkpoint, path: Path) -> str:
-    return checkpoint.file_digest(path, trust_hub_cache=True)
-
-
 def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"{folder} has no readable config.json: it is no model folder"
         ) from error

@@ -71,7 +71,8 @@ class Candidate:
     tensors: Mapping[str, str]
     measured: Measured
     metrics: Mapping[str, float]
-    earlier: Mapping[int, float]  # earlier active edits whose reliability is another now
+    earlier: Mapping[int, float]  # reliability of the earlier active edits, now
+    moved: Mapping[int, float]  # the same, of those where it changed
     broken: tuple[int, ...]
     environment: Mapping[str, Any]
 
@@ -89,6 +90,7 @@ class Candidates:
 
         Raises: InvalidRequest, UnknownMethod, InvalidHparams, LayerOutOfRange, EditFailed.
         """
+        held = self._w.holding(head, plan)
         started = time.perf_counter()
         hparams, source = self.hparams(settings)
         delta = self._edit(request, settings, hparams, plan, progress)
@@ -99,7 +101,8 @@ class Candidates:
         moved = {**plan, **longer}
         tensors = self._w.live.show(moved)
         measured = self._w.examiner.edit(request, moved)
-        means, earlier, broken = self._earlier(head, moved)
+        now = self._w.examiner.holding(self._w.journal.edits(tuple(held)), moved)
+        changed = {i: value for i, value in now.items() if held[i] != value}
         sizes = self._sizes(stored) | {"seconds": seconds}
         return Candidate(
             request=request,
@@ -110,9 +113,10 @@ class Candidates:
             plan=moved,
             tensors=tensors,
             measured=measured,
-            metrics={**measured.metrics, **means, **sizes},
-            earlier=earlier,
-            broken=broken,
+            metrics={**measured.metrics, **_mean_of(now), **sizes},
+            earlier=now,
+            moved=changed,
+            broken=tuple(i for i in changed if changed[i] < HOLDS <= held[i]),
             environment=self._environment(source, settings, hparams),
         )
 
@@ -152,19 +156,6 @@ class Candidates:
         )
         return editor(self._w.live.model, [request], hparams, context=context)
 
-    def _earlier(
-        self, head: int, plan: Plan
-    ) -> tuple[dict[str, float], dict[int, float], tuple[int, ...]]:
-        """Mean reliability of the earlier active edits on `plan`; which changed; which broke."""
-        active = self._w.journal.history().active(head)
-        if not active:
-            return {}, {}, ()
-        now = self._w.examiner.holding(self._w.journal.edits(active), plan)
-        held = self._w.holding()
-        changed = {i: value for i, value in now.items() if held.get(i) != value}
-        broken = tuple(i for i in changed if changed[i] < HOLDS <= held.get(i, HOLDS))
-        return {"earlier_reliability": sum(now.values()) / len(now)}, changed, broken
-
     def _sizes(self, delta: Delta) -> dict[str, float]:
         """||dW|| / ||W_base|| and the key's largest cosine to the keys of active edits."""
         ratios, cosines = [], []
@@ -196,3 +187,8 @@ class Candidates:
             "hparams_source": source,
             "statistics": {str(layer): self._w.statistics.used(layer) for layer in sorted(layers)},
         }
+
+
+def _mean_of(earlier: Mapping[int, float]) -> dict[str, float]:
+    """The mean reliability of earlier edits, if there are any."""
+    return {"earlier_reliability": sum(earlier.values()) / len(earlier)} if earlier else {}

@@ -1,39 +1,40 @@
-"""The database file: opening it, and the two ways to a session on it.
+"""The database file: opening it, reading it and writing to it.
 
 Promise: a write is there whole or not at all, also after a power cut; a reader sees one state.
 
 Rules: WAL and synchronous=FULL; a write begins with BEGIN IMMEDIATE, so a read that is followed by
 a write cannot lose a race; waiting for the lock is bounded; a new database appears whole, under its
-final name; errors of SQLite leave this module as errors of the ledger.
+final name; errors of SQLite leave this module as errors of the ledger. Reading goes through the
+standard library; SQLAlchemy is imported when something is written, made or upgraded.
 
     database = Database.open(folder / "ledger.db")
-    with database.write() as session:
-        session.connection().execute(insert(table("tag")), rows)
+    with database.write() as writing:
+        writing.insert("tag", [stored(tag)])
     database.close()
 """
 
+from __future__ import annotations
+
 import os
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Final, LiteralString, Self
 
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlmodel import Session
-
-from ledger import schema
+from ledger import schema, sqlite
 from ledger.errors import (
-    Busy,
     Conflict,
-    IntegrityFailure,
     InvalidInput,
     LedgerError,
     NoLedger,
     SchemaTooOld,
 )
+from ledger.sqlite import Row, Snapshot, Snapshots, Value
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 BUSY_SECONDS: Final = 30.0
 _FILE_URL: Final = "sqlite:///"
@@ -43,12 +44,33 @@ def _point(name: str) -> None:
     """A place where the process may die; tests replace it."""
 
 
+@dataclass(frozen=True)
+class Writing:
+    """The ledger under the write lock: the state so far, and a way to add to it."""
+
+    connection: Connection
+
+    def query(self, sql: LiteralString, /, **parameters: Value) -> list[Row]:
+        """All rows of the answer, column -> value; what was added is among them."""
+        from sqlalchemy import text
+
+        return [dict(row) for row in self.connection.execute(text(sql), parameters).mappings()]
+
+    def insert(self, name: str, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Add rows to the table called `name`."""
+        from sqlalchemy import insert
+
+        from ledger.models import table
+
+        self.connection.execute(insert(table(name)), rows)
+
+
 class Database:
     """One ledger database. Make it with `create` or `open`; `close` when done."""
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
-        self._path = path
-        self._engine = _engine(path, busy_seconds)
+        self._path, self._busy_seconds = path, busy_seconds
+        self._snapshots = Snapshots(path, busy_seconds)
 
     @classmethod
     def create(cls, place: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Self:
@@ -92,50 +114,46 @@ class Database:
         """The database file."""
         return self._path
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
-        """The engine, for maintenance and tests."""
-        return self._engine
+        """The engine of all writing; for maintenance and tests too."""
+        return _engine(self._path, self._busy_seconds)
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A session on one consistent state; nothing it does is kept."""
-        with _translated(self._path), self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
-            with Session(bind=connection) as session:
-                yield session
+    def read(self) -> Iterator[Snapshot]:
+        """One consistent state to ask; nothing can be changed through it."""
+        with sqlite.translated(self._path), self._snapshots.taken() as snapshot:
+            yield snapshot
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A session that holds the write lock; kept if the block ends without an exception.
+    def write(self) -> Iterator[Writing]:
+        """The write lock; what is added is kept if the block ends without an exception.
 
         Raises: Busy if another process keeps the lock; LedgerError if the disk refuses.
         """
-        with _translated(self._path), self._engine.connect() as connection:
+        with _translated(self._path), self.engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             _point("write-begun")
-            with Session(bind=connection) as session:
-                yield session
-                session.flush()
-                _point("write-flushed")
-                connection.commit()
+            yield Writing(connection)
+            _point("write-flushed")
+            connection.commit()
         _point("write-committed")
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self._snapshots.close()
+        if "engine" in self.__dict__:
+            self.engine.dispose()
 
     def _bring_up_to_date(self, *, allowed: bool) -> None:
+        with self.read() as snapshot:
+            if schema.check(schema.revision(snapshot), self._path):
+                return
+        if not allowed:
+            raise SchemaTooOld(f"{self._path} has an older schema; run the database upgrade first.")
         with _translated(self._path):
-            with self._engine.connect() as connection:
-                if schema.check(schema.revision(connection), self._path):
-                    return
-            if not allowed:
-                raise SchemaTooOld(
-                    f"{self._path} has an older schema; run the database upgrade first."
-                )
-            schema.backup(self._engine, self._path)
-            schema.upgrade(self._engine)
+            schema.backup(self.engine, self._path)
+            schema.upgrade(self.engine)
 
 
 def _path_of(place: str | Path) -> Path:
@@ -150,33 +168,10 @@ def _path_of(place: str | Path) -> Path:
 
 
 def _engine(path: Path, busy_seconds: float) -> Engine:
-    """Connections in autocommit mode: every BEGIN is written out where it is meant."""
-    # mode=rw: a file that vanished is an error, never a new empty database.
-    uri = f"file:{quote(str(path.absolute()))}?mode=rw"
+    """Connections as `sqlite.connect` makes them."""
+    from sqlalchemy import create_engine
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    return create_engine("sqlite:///ledger", creator=connect)
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-    if mode != ("wal",):
-        raise sqlite3.OperationalError(f"journal mode is {mode[0]}; WAL needs a local file system")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    connection.execute("PRAGMA trusted_schema=OFF")
-    # Without this, INSERT OR REPLACE removes a row and no DELETE trigger sees it.
-    connection.execute("PRAGMA recursive_triggers=ON")
+    return create_engine("sqlite:///ledger", creator=lambda: sqlite.connect(path, busy_seconds))
 
 
 def _build(path: Path, busy_seconds: float) -> None:
@@ -210,24 +205,11 @@ def _sync(folder: Path) -> None:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite into those of the ledger."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _translate(error.orig, path) from error
-    except sqlite3.Error as error:
-        raise _translate(error, path) from error
+    """Turn errors of SQLite into those of the ledger, also where SQLAlchemy has wrapped them."""
+    from sqlalchemy.exc import DBAPIError
 
-
-def _translate(error: BaseException | None, path: Path) -> LedgerError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return Busy(f"{path} is locked by another process; nothing was recorded. Try again.")
-    undecodable = "decode to UTF-8" in str(error)
-    if undecodable or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return IntegrityFailure(f"{path} is damaged ({error}); restore a backup.")
-    if code == sqlite3.SQLITE_FULL:
-        return LedgerError(f"the disk of {path} is full; nothing was recorded. Make room, repeat.")
-    if code == sqlite3.SQLITE_READONLY:
-        return LedgerError(f"{path} cannot be written: it is read-only.")
-    return LedgerError(f"the database {path} refused: {error}")
+    with sqlite.translated(path):
+        try:
+            yield
+        except DBAPIError as error:
+            raise sqlite.translation(error.orig, path) from error

@@ -13,7 +13,7 @@ is committed only if the head is still n (StaleVersion otherwise).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from editors.requests import EditRequest
 from ledger.candidates import HOLDS, Candidate, Candidates, Progress, Settings
@@ -61,17 +61,19 @@ class Editing:
         Raises: InvalidRequest, UnknownMethod, InvalidHparams, LayerOutOfRange, EditFailed,
         StaleVersion, IntegrityFailure; the ledger is then as before.
         """
+        candidates = Candidates(self._w)
+        candidates.hparams(settings)  # a setting that makes no sense is refused whatever the answer
         head, plan = self._w.at_head()
         try:
             before, known = self._current_answer(request)
             if known:
                 return _no_op(request, head, settings, before)
-            candidate = Candidates(self._w).compute(request, settings, head, plan, progress)
+            candidate = candidates.compute(request, settings, head, plan, progress)
             broken = len(candidate.broken)
             reasons = tuple(gate.reasons(candidate.metrics, broken)) if gate else ()
             if dry_run:
                 return _outcome("dry-run", candidate, head, None, before, reasons)
-            return self._commit(candidate, head, author, note, before, reasons)
+            return self._commit(candidate, head, author, note, before, gate, reasons)
         finally:
             self._w.rest()
 
@@ -88,6 +90,7 @@ class Editing:
         author: str,
         note: str,
         before: str,
+        gate: Gate | None,
         reasons: tuple[str, ...],
     ) -> EditOutcome:
         oid = self._w.store.put(c.data)
@@ -95,6 +98,7 @@ class Editing:
             raise IntegrityFailure(f"object {oid[:12]} was not stored as it was computed")
         payload = {
             "fingerprint": c.settings.fingerprint(c.request),
+            "gate": None if gate is None else asdict(gate),
             "reasons": list(reasons),
             "broken": list(c.broken),
             "before": before,
@@ -105,6 +109,7 @@ class Editing:
             entry = self._w.journal.append(
                 "reject", expected_head=head, rows=rows, payload=payload, author=author, note=note
             )
+            self._w.examiner.kept(rows.predictions)
             return _outcome("rejected", c, head, entry.edits[0], before, reasons)
         entry = self._w.journal.append(
             "apply",
@@ -116,7 +121,9 @@ class Editing:
             author=author,
             note=note,
         )
-        self._w.applied(entry.edits[0], c.metrics["reliability"], c.earlier)
+        self._w.examiner.kept(rows.predictions)
+        holding = {**c.earlier, entry.edits[0]: c.metrics["reliability"]}
+        self._w.applied(entry.version, holding)
         return _outcome("applied", c, entry.version, entry.edits[0], before, ())
 
     def _rows(self, c: Candidate, oid: str, author: str, note: str) -> Rows:
@@ -169,7 +176,7 @@ def _changed(c: Candidate) -> tuple[MeasurementRecord, ...]:
         MeasurementRecord(
             edit_id=edit, suite="earlier", metric="reliability", value=value, protocol=protocol()
         )
-        for edit, value in c.earlier.items()
+        for edit, value in c.moved.items()
     )
 
 

@@ -19,14 +19,14 @@ from ledger.cards import model_card
 from ledger.chain import weights_digest
 from ledger.errors import IntegrityFailure
 from ledger.inspection import status
+from ledger.manifest import MANIFEST, SCHEMA
 from ledger.versions import Plan
-from ledger.views import ExportView
+from ledger.views import BaseView, ExportView
 from ledger.weights import raw_bytes
 from ledger.workspace import Workspace
 from store.surgery import rewrite
 
-CARD, MANIFEST = "README.md", "kel.json"
-SCHEMA = "kel.release/1"
+CARD = "README.md"
 
 
 def export(workspace: Workspace, version: int, target: Path) -> ExportView:
@@ -96,7 +96,7 @@ def _documents(workspace: Workspace, version: int, folder: Path) -> list[Path]:
         "schema": SCHEMA,
         "version": version,
         "entry": {"seq": entry.seq, "hash": entry.hash},
-        "base": {k: v for k, v in asdict(base).items() if k != "path"},
+        "base": {k: v for k, v in asdict(base).items() if k != "path"} | {"id": _public(base)},
         "weights_digest": entry.weights_digest,
         "tensors": dict(entry.tensors),
         "facts": facts,
@@ -106,3 +106,8 @@ def _documents(workspace: Workspace, version: int, folder: Path) -> list[Path]:
     )
     (folder / CARD).write_text(model_card(manifest), "utf-8")
     return [folder / CARD, folder / MANIFEST]
+
+
+def _public(base: BaseView) -> str:
+    """The base's name without the place of a folder on this machine."""
+    return Path(base.id).name if base.id == base.path else base.id

@@ -95,7 +95,7 @@ def loaded(cls: type[R], row: Mapping[str, Any]) -> R:
                 for name, kind, _, _ in _columns(cls)
             }
         )
-    except (InvalidInput, ValueError, TypeError, RecursionError) as error:
+    except (InvalidInput, KeyError, ValueError, TypeError, RecursionError) as error:
         raise IntegrityFailure(
             f"a row of table {cls.table} was altered ({error}); run verify."
         ) from error

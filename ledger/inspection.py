@@ -1,4 +1,4 @@
-"""The reading verbs: status, log, show, diff. No torch, no model, no checkpoint.
+"""The reading verbs: status, log, show, diff. No torch, no numpy, no model, no checkpoint.
 
 Promise: each view is built from the database alone (and, for `show`, from one object's header).
 
@@ -17,9 +17,9 @@ from ledger.history import CHANGING
 from ledger.journal import Journal
 from ledger.records import BatchRecord, EditRecord, EntryRecord, MeasurementRecord
 from ledger.views import BaseView, DiffView, EditView, LogView, StatusView
-from store.errors import ObjectError
+from store.canonical import strict_json
+from store.errors import CanonicalError, ObjectError, ObjectRejected
 from store.objects import ObjectStore
-from store.tensors import decode
 
 _PAGE = 500
 
@@ -134,12 +134,25 @@ def _delta(batch: BatchRecord, store: ObjectStore) -> dict[str, Any]:
         return found
     found["path"] = str(store.path(batch.oid))
     try:
-        tensors = decode(store.get(batch.oid)).tensors
+        rank, parameters = _contents(store.get(batch.oid))
     except ObjectError as error:
         return found | {"error": str(error)}
-    parts = {name.rpartition(".")[0] for name in tensors}
-    ranks = [array.shape[1] for name, array in tensors.items() if name.endswith(".u")]
-    return found | {"rank": max(ranks, default=None), "parameters": sorted(parts)}
+    return found | {"rank": rank, "parameters": parameters}
+
+
+def _contents(data: bytes) -> tuple[int | None, list[str]]:
+    """Rank (None without factors) and parameters of a delta, from the header of verified bytes.
+
+    The tensors stay unread, so that no library for them is loaded. Raises: ObjectRejected.
+    """
+    length = int.from_bytes(data[:8], "little")
+    try:
+        header = strict_json(data[8 : 8 + length])
+        shapes = {name: header[name]["shape"] for name in header if name != "__metadata__"}
+        ranks = [int(shape[1]) for name, shape in shapes.items() if name.endswith(".u")]
+    except (CanonicalError, LookupError, TypeError, ValueError) as error:
+        raise ObjectRejected(f"not a canonical object (header): {error}", code="header") from error
+    return max(ranks, default=None), sorted({name.rpartition(".")[0] for name in shapes})
 
 
 def diff(journal: Journal, old: str, new: str) -> DiffView:
@@ -172,13 +185,14 @@ def last_undoable(journal: Journal) -> EntryRecord:
     raise UnknownRevision("nothing to undo: the ledger has no change yet.")
 
 
-def known_requests(journal: Journal) -> dict[str, int]:
-    """Fingerprint -> edit, of the requests whose edit is active or was rejected."""
+def known_requests(journal: Journal, gate: Mapping[str, Any] | None) -> dict[str, int]:
+    """Fingerprint -> edit, of the requests whose edit is active, or was rejected by this gate."""
     active = set(journal.history().active())
     found: dict[str, int] = {}
     for entry in entries_backwards(journal):
         name = entry.payload.get("fingerprint")
-        if isinstance(name, str) and (entry.op == "reject" or entry.edits[0] in active):
+        refused = entry.op == "reject" and entry.payload.get("gate") == gate
+        if isinstance(name, str) and (refused or entry.edits[0] in active):
             found.setdefault(name, entry.edits[0])
     return found
 

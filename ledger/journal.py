@@ -18,15 +18,11 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Protocol
 
-from sqlalchemy import insert
-from sqlmodel import Session
-
 from ledger import chain, queries
-from ledger.db import Database
+from ledger.db import Database, Writing
 from ledger.errors import Conflict, InvalidInput, ObjectLost, StaleVersion
 from ledger.fields import Record, stored, unfilled
 from ledger.history import CHANGING, History
-from ledger.models import table
 from ledger.numbering import Place, in_order, new_ids, numbered
 from ledger.reader import Reader
 from ledger.records import EntryRecord, Rows, new_edit
@@ -110,32 +106,32 @@ class Journal(Reader):
             author=author,
             note=note,
         )
-        with self._database.write() as session:
-            entry, history = self._append_locked(session, plan)
+        with self._database.write() as writing:
+            entry, history = self._append_locked(writing, plan)
         self._history = history
         return entry
 
-    def _append_locked(self, session: Session, plan: _Plan) -> tuple[EntryRecord, History]:
-        last, history = queries.last_entry(session), self._history_in(session)
+    def _append_locked(self, writing: Writing, plan: _Plan) -> tuple[EntryRecord, History]:
+        last, history = queries.last_entry(writing), self._history_in(writing)
         version = _next_version(plan, last, history)
         place = Place(seq=history.seq + 1, version=version, stamp=self._clock())
-        rows = numbered(session, plan.rows, place)
+        rows = numbered(writing, plan.rows, place)
         edits = new_ids(plan.edits, rows.edits)
         if plan.op in CHANGING:
             history.check(plan.op, edits)
-        self._check_links(session, rows, edits)
+        self._check_links(writing, rows, edits)
         entry = _entry(plan, last, place, rows, edits)
-        _insert(session, [entry, *in_order(rows)])
+        _insert(writing, [entry, *in_order(rows)])
         return entry, history.after([entry])
 
-    def _check_links(self, session: Session, rows: Rows, edits: tuple[int, ...]) -> None:
+    def _check_links(self, writing: Writing, rows: Rows, edits: tuple[int, ...]) -> None:
         created = {edit.id for edit in rows.edits}
-        queries.edits(session, [edit for edit in edits if edit not in created])
+        queries.edits(writing, [edit for edit in edits if edit not in created])
         named = {rows.batch.oid} if rows.batch else set()
         named |= {oid for item in rows.stats for oid in (item.moment_oid, item.factor_oid)}
         wanted = {oid for oid in named if oid}
         fresh = {item.oid for item in rows.objects}
-        unknown = wanted - fresh - queries.oids(session, sorted(wanted))
+        unknown = wanted - fresh - queries.oids(writing, sorted(wanted))
         if unknown:
             raise InvalidInput(f"object {min(unknown)[:12]} is referred to but not recorded.")
         lost = sorted(oid for oid in wanted | fresh if not self._store.has(oid))
@@ -198,11 +194,11 @@ def _weights(plan: _Plan, last: EntryRecord | None) -> tuple[str, Mapping[str, s
     return last.weights_digest, last.tensors
 
 
-def _insert(session: Session, records: Sequence[Record]) -> None:
+def _insert(writing: Writing, records: Sequence[Record]) -> None:
     for name, group in groupby(records, key=lambda record: record.table):
         same = list(group)
         empty = [field for record in same for field in unfilled(record)]
         if empty:
             raise InvalidInput(f"{name}.{empty[0]} is missing.")
-        session.connection().execute(insert(table(name)), [stored(record) for record in same])
+        writing.insert(name, [stored(record) for record in same])
         _point(f"inserted-{name}")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -25,7 +25,7 @@ from ledger.chain import weights_digest
 from ledger.errors import Busy, InvalidInput, StaleVersion
 from ledger.evaluation.gates import Gate
 from ledger.opened import OpenedLedger
-from ledger.options import EditOptions, Progress
+from ledger.options import EditOptions, Progress, check_words
 from ledger.records import Rows, TagRecord
 from ledger.verify import Finding, verify_structure
 from ledger.views import (
@@ -62,6 +62,7 @@ class Ledger(OpenedLedger):
 
     def tag(self, name: str, version: str = "HEAD", *, note: str = "") -> int:
         """Name a version; an existing name moves. Raises: InvalidInput, UnknownRevision."""
+        check_words(self.author, note)
         number = self.resolve(version)
         moved = self.journal.tags().get(name)
         rows = Rows(tags=(TagRecord(name=name, version=number),))
@@ -79,14 +80,16 @@ class Ledger(OpenedLedger):
         retry = options.get("retry", 0)
         if retry < 0:
             raise InvalidInput(f"retry is {retry}; it must be 0 or more")
+        author, note = options.get("author") or self.author, options.get("note", "")
+        check_words(author, note)
         while True:
             try:
                 return Editing(self.workspace).run(
                     request,
                     _settings(options),
                     gate=options.get("gate", Gate()),
-                    author=options.get("author") or self.author,
-                    note=options.get("note", ""),
+                    author=author,
+                    note=note,
                     dry_run=options.get("dry_run", False),
                     progress=options.get("progress"),
                 )
@@ -100,10 +103,12 @@ class Ledger(OpenedLedger):
     ) -> Iterator[EditOutcome]:
         """Edit many facts one after another, each on the version that carries the earlier ones.
 
-        A request that is in the ledger already with these settings (applied and active, or
-        rejected) comes back as `skipped`, so that a run that was cut short can be repeated.
+        A request that is in the ledger already with these settings (active, or rejected by the
+        same gate) comes back as `skipped`, so that a run that was cut short can be repeated.
         """
-        settings, known = _settings(options), inspection.known_requests(self.journal)
+        settings, gate = _settings(options), options.get("gate", Gate())
+        limits = None if gate is None else asdict(gate)
+        known = inspection.known_requests(self.journal, limits)
         for request in requests:
             edit = None if options.get("dry_run") else known.get(settings.fingerprint(request))
             if edit is None:
@@ -131,6 +136,7 @@ class Ledger(OpenedLedger):
         if last.op != "tag":
             change = self.journal.history().last_change()
             return self._change(change.undone_by, change.edits, note or "undo", author)
+        check_words(author or self.author, note)
         name, before = str(last.payload["name"]), last.payload.get("before")
         rows = Rows(tags=(TagRecord(name=name, version=before),))
         payload = {"name": name, "version": before, "before": last.payload["version"], "undo": True}
@@ -145,6 +151,7 @@ class Ledger(OpenedLedger):
     def _change(
         self, op: str, edits: tuple[int, ...], note: str, author: str | None
     ) -> ChangeOutcome:
+        check_words(author or self.author, note)
         history = self.journal.history()
         history.check(op, edits)
         old, chosen = set(history.active()), set(edits)
@@ -185,9 +192,18 @@ class Ledger(OpenedLedger):
         version = self.resolve(at)
         return test(self.workspace, version, self._numbers(refs), self.author, progress)
 
-    def verify(self, weights: bool = False) -> list[Finding]:
-        """Everything wrong with the ledger; with `weights`, also the base and every fold."""
-        findings = verify_structure(self.journal, self.store)
+    def verify(self, weights: bool = False, anchor: Path | None = None) -> list[Finding]:
+        """Everything wrong with the ledger; with `weights`, also the base and every fold.
+
+        `anchor` is an export (a folder or its `kel.json`), which names an entry by number and hash;
+        only with one can entries that were cut off the end be noticed.
+        """
+        noted = None
+        if anchor is not None:
+            from ledger.manifest import anchor_of
+
+            noted = anchor_of(anchor)
+        findings = verify_structure(self.journal, self.store, anchor=noted)
         if weights and not any(f.severity == "error" for f in findings):
             from ledger.running import verify_weights
 

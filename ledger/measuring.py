@@ -82,7 +82,8 @@ class Examiner:
     def __init__(self, journal: Journal, live: LiveModel, randoms: Sequence[Question]) -> None:
         self._journal, self._live = journal, live
         self._randoms = tuple(randoms)
-        self._base: dict[str, Prediction] = {}
+        self._base: dict[Question, Prediction] = {}
+        self._stored: set[str] = set()
 
     def edit(self, request: EditRequest, plan: Plan) -> Measured:
         """Measure an edit on the version `plan`, with the ledger's random probes."""
@@ -146,7 +147,7 @@ class Examiner:
         changed_only: bool = False,
     ) -> None:
         """Agreement with the base on some probes."""
-        before = [self._base[q.prompt] for q in questions]
+        before = [self._base[q] for q in questions]
         asked = [Question(b.prompt, b.answer or None) for b in before]
         rows = [
             _agreement(b, a) for b, a in zip(before, predict(self._live.model, asked), strict=True)
@@ -155,23 +156,42 @@ class Examiner:
         sheet.add(METRIC[kind], rows, {"probes": shown, "asked": len(rows)})
 
     def _remember(self, questions: Sequence[Question]) -> tuple[PredictionRecord, ...]:
-        """Know the base's predictions for `questions`; return those that were computed now."""
-        missing = {q.prompt: q for q in questions if q.prompt not in self._base}
-        stored = self._journal.predictions(protocol(), list(missing)) if missing else {}
-        for prompt, row in stored.items():
-            self._base[prompt] = Prediction.from_json(prompt, row.answer, row.payload)
-            del missing[prompt]
-        if not missing:
-            return ()
-        self._live.show({})
-        found = predict(self._live.model, list(missing.values()))
-        self._base.update({p.prompt: p for p in found})
+        """Know the base's predictions for `questions`; return those that no row holds yet."""
+        missing = [q for q in dict.fromkeys(questions) if q not in self._base]
+        if missing:
+            missing = self._recall(missing)
+        if missing:
+            self._live.show({})
+            found = predict(self._live.model, missing)
+            self._base.update(zip(missing, found, strict=True))
+        fresh = {q.prompt: self._base[q] for q in questions if q.prompt not in self._stored}
         return tuple(
             PredictionRecord(
                 protocol=protocol(), prompt=p.prompt, answer=p.answer, payload=p.to_json()
             )
-            for p in found
+            for p in fresh.values()
         )
+
+    def _recall(self, questions: Sequence[Question]) -> list[Question]:
+        """Take over what is stored; return the questions that no row answers.
+
+        A row is kept per prompt; one that was scored on another answer does not serve.
+        """
+        rows = self._journal.predictions(protocol(), [q.prompt for q in questions])
+        self._stored.update(rows)
+        missing = []
+        for question in questions:
+            row = rows.get(question.prompt)
+            if row is None or question.answer not in (None, row.answer):
+                missing.append(question)
+            else:
+                known = Prediction.from_json(question.prompt, row.answer, row.payload)
+                self._base[question] = known
+        return missing
+
+    def kept(self, predictions: Iterable[PredictionRecord]) -> None:
+        """These rows have been written."""
+        self._stored.update(p.prompt for p in predictions)
 
 
 def _questions(probes: Iterable[Probe]) -> list[Question]:

@@ -8,7 +8,7 @@ the entry it was written with; nothing is ever updated or deleted (triggers refu
 
     from sqlalchemy import select
     edits = table("edit")
-    session.connection().execute(select(edits.c.subject).where(edits.c.id == 3))
+    connection.execute(select(edits.c.subject).where(edits.c.id == 3))
 """
 
 from sqlalchemy import (
@@ -25,9 +25,6 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlmodel import Field, SQLModel
-
-# The schema this program writes, and every one before it that it can upgrade.
-REVISIONS = ("0001", "0002")
 
 METADATA = MetaData(
     naming_convention={

@@ -7,15 +7,13 @@ Rules: runs under the write lock; numbers continue without a gap; an object, an 
 a base prediction are recorded once; an untouched tensor never changes.
 
     place = Place(seq=7, version=3, stamp="2026-01-02T03:04:05.123456Z")
-    full = numbered(session, rows, place)
+    full = numbered(reading, rows, place)
     edit_ids = [edit.id for edit in full.edits]
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
-
-from sqlmodel import Session
 
 from ledger import chain, queries
 from ledger.errors import BaseMismatch, InvalidInput, UnknownRevision
@@ -34,6 +32,7 @@ from ledger.records import (
     TagRecord,
     UserRecord,
 )
+from ledger.sqlite import Reading
 
 Numbered = TypeVar(
     "Numbered",
@@ -56,28 +55,28 @@ class Place:
     stamp: str
 
 
-def numbered(session: Session, rows: Rows, place: Place) -> Rows:
+def numbered(reading: Reading, rows: Rows, place: Place) -> Rows:
     """`rows` with ids, links, times and hashes, without those that are recorded already.
 
     Raises: BaseMismatch, InvalidInput, UnknownRevision (a tag beyond the head).
     """
-    batch = _batch(session, rows.batch, place)
-    edits = _edits(session, rows.edits, batch, place)
+    batch = _batch(reading, rows.batch, place)
+    edits = _edits(reading, rows.edits, batch, place)
     _check_tags(rows.tags, place.version)
     return Rows(
-        model=_model(session, rows.model, place),
-        base_tensors=tuple(_new_tensors(session, rows.base_tensors, place)),
-        objects=tuple(_new_objects(session, rows.objects, place)),
+        model=_model(reading, rows.model, place),
+        base_tensors=tuple(_new_tensors(reading, rows.base_tensors, place)),
+        objects=tuple(_new_objects(reading, rows.objects, place)),
         batch=batch,
         edits=edits,
         measurements=_count(
-            session, [_measured(m, edits, place) for m in rows.measurements], place
+            reading, [_measured(m, edits, place) for m in rows.measurements], place
         ),
-        predictions=_count(session, list(_new_predictions(session, rows.predictions)), place),
-        tags=_count(session, rows.tags, place),
-        stats=_count(session, rows.stats, place),
-        releases=_count(session, [_dated(item, place) for item in rows.releases], place),
-        users=_count(session, [_dated(item, place) for item in rows.users], place),
+        predictions=_count(reading, list(_new_predictions(reading, rows.predictions)), place),
+        tags=_count(reading, rows.tags, place),
+        stats=_count(reading, rows.stats, place),
+        releases=_count(reading, [_dated(item, place) for item in rows.releases], place),
+        users=_count(reading, [_dated(item, place) for item in rows.users], place),
     )
 
 
@@ -106,30 +105,30 @@ def _created(place: int, created: tuple[EditRecord, ...]) -> int:
     return created[-1 - place].id
 
 
-def _model(session: Session, model: ModelRecord | None, place: Place) -> ModelRecord | None:
+def _model(reading: Reading, model: ModelRecord | None, place: Place) -> ModelRecord | None:
     if model is None:
         return None
-    number = queries.next_id(session, "model")
+    number = queries.next_id(reading, "model")
     return replace(
         model, id=number, created_at=model.created_at or place.stamp, entry_seq=place.seq
     )
 
 
-def _batch(session: Session, batch: BatchRecord | None, place: Place) -> BatchRecord | None:
+def _batch(reading: Reading, batch: BatchRecord | None, place: Place) -> BatchRecord | None:
     if batch is None:
         return None
-    number = queries.next_id(session, "batch")
+    number = queries.next_id(reading, "batch")
     return replace(
         batch, id=number, created_at=batch.created_at or place.stamp, entry_seq=place.seq
     )
 
 
 def _edits(
-    session: Session, edits: tuple[EditRecord, ...], batch: BatchRecord | None, place: Place
+    reading: Reading, edits: tuple[EditRecord, ...], batch: BatchRecord | None, place: Place
 ) -> tuple[EditRecord, ...]:
     if batch is None:
         return ()
-    first = queries.next_id(session, "edit")
+    first = queries.next_id(reading, "edit")
     return tuple(
         _hashed(
             replace(
@@ -150,9 +149,9 @@ def _hashed(edit: EditRecord, batch: BatchRecord) -> EditRecord:
 
 
 def _new_objects(
-    session: Session, objects: tuple[ObjectRecord, ...], place: Place
+    reading: Reading, objects: tuple[ObjectRecord, ...], place: Place
 ) -> Iterator[ObjectRecord]:
-    known = queries.oids(session, [item.oid for item in objects])
+    known = queries.oids(reading, [item.oid for item in objects])
     for item in objects:
         if item.oid not in known:
             known.add(item.oid)
@@ -160,10 +159,10 @@ def _new_objects(
 
 
 def _new_tensors(
-    session: Session, tensors: tuple[BaseTensorRecord, ...], place: Place
+    reading: Reading, tensors: tuple[BaseTensorRecord, ...], place: Place
 ) -> Iterator[BaseTensorRecord]:
     known = {
-        model_id: queries.base_tensors(session, model_id)
+        model_id: queries.base_tensors(reading, model_id)
         for model_id in {tensor.model_id for tensor in tensors}
     }
     for tensor in tensors:
@@ -184,7 +183,7 @@ def _new_tensors(
 
 
 def _new_predictions(
-    session: Session, predictions: tuple[PredictionRecord, ...]
+    reading: Reading, predictions: tuple[PredictionRecord, ...]
 ) -> Iterator[PredictionRecord]:
     groups: dict[tuple[int, str], list[str]] = {}
     for item in predictions:
@@ -192,7 +191,7 @@ def _new_predictions(
     known = {
         (*group, prompt)
         for group, prompts in groups.items()
-        for prompt in queries.predictions(session, *group, prompts)
+        for prompt in queries.predictions(reading, *group, prompts)
     }
     for item in predictions:
         key = (item.model_id, item.protocol, item.prompt)
@@ -219,10 +218,10 @@ def _dated(item: Dated, place: Place) -> Dated:
     return replace(item, created_at=item.created_at or place.stamp)
 
 
-def _count(session: Session, items: Sequence[Numbered], place: Place) -> tuple[Numbered, ...]:
+def _count(reading: Reading, items: Sequence[Numbered], place: Place) -> tuple[Numbered, ...]:
     if not items:
         return ()
-    first = queries.next_id(session, items[0].table)
+    first = queries.next_id(reading, items[0].table)
     return tuple(
         replace(item, id=first + offset, entry_seq=place.seq) for offset, item in enumerate(items)
     )

@@ -1,6 +1,6 @@
 """An open ledger and its reading verbs; the base class of `ledger.Ledger`.
 
-Promise: opening and reading import no torch and change nothing.
+Promise: opening and reading change nothing, and import neither torch nor numpy nor SQLAlchemy.
 
     with Ledger.open() as ledger:
         ledger.status().active
@@ -101,7 +101,7 @@ class OpenedLedger:
         """The opened base and the live model; made when a verb needs it."""
         from ledger.workspace import Workspace
 
-        return Workspace(self.journal, self.store, self.folder.cache)
+        return Workspace(self.journal, self.store, self.folder.cache, self.author)
 
     # --- reading --------------------------------------------------------------------------------
 

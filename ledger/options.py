@@ -7,11 +7,15 @@ Promise: one place for names, types and defaults.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
-from typing import TypedDict
+from typing import Final, TypedDict
 
+from ledger.errors import InvalidInput
 from ledger.evaluation.gates import Gate
 
+NOTE_LIMIT: Final = 10_000
+AUTHOR_LIMIT: Final = 200
 Progress = Callable[[str, float], None] | None
 
 
@@ -33,3 +37,15 @@ class EditOptions(TypedDict, total=False):
     dry_run: bool
     retry: int
     progress: Progress
+
+
+def check_words(author: str, note: str) -> None:
+    """Refuse an author or a note that cannot be recorded, before anything is computed.
+
+    Raises: InvalidInput.
+    """
+    for name, text, limit in (("author", author, AUTHOR_LIMIT), ("note", note, NOTE_LIMIT)):
+        if len(text) > limit:
+            raise InvalidInput(f"the {name} has {len(text)} characters, the limit is {limit}")
+        if any(char == "\0" or unicodedata.category(char) == "Cs" for char in text):
+            raise InvalidInput(f"the {name} holds a NUL or a lone surrogate: remove it")

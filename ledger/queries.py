@@ -1,27 +1,25 @@
-"""Reading the tables: one function per question, each on an open session.
+"""Reading the tables: one function per question, on any consistent state.
 
-Promise: what comes out are records, never row objects; nothing here writes.
+Promise: what comes out are records, never rows; nothing here writes; a question is put in the same
+words to a snapshot and to a write in progress.
 
-Rules: statements are built from the tables, never from text; answers that can grow long are paged
-by number; the last row of a tag counts.
+Rules: statements are literals with named parameters, never made from input; answers that can grow
+long are paged by number; the last row of a tag counts.
 
-    with database.read() as session:
-        last = last_entry(session)
-        facts = edits(session, ids=(1, 2))
+    with database.read() as snapshot:
+        last = last_entry(snapshot)
+        facts = edits(snapshot, ids=(1, 2))
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
-
-from sqlalchemy import Select, and_, func, select
-from sqlmodel import Session
+from types import MappingProxyType
+from typing import Final, LiteralString, TypeVar
 
 from ledger.errors import IntegrityFailure, UnknownRevision
 from ledger.fields import Record, loaded
 from ledger.history import Change
-from ledger.models import table
 from ledger.records import (
     BaseTensorRecord,
     BatchRecord,
@@ -29,111 +27,139 @@ from ledger.records import (
     EntryRecord,
     MeasurementRecord,
     ModelRecord,
-    ObjectRecord,
     PredictionRecord,
     StatsRecord,
 )
+from ledger.sqlite import Reading, Value
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _NUMBER = re.compile(r"#?([0-9]{1,9})")
-# SQLite takes a bounded number of parameters in one statement.
-_CHUNK = 500
+# More than any table holds: the limit of an answer without one, the number beyond every other.
+_ENDLESS: Final = 2**63 - 1
+# By the column whose index narrows most; the others are compared where they are given.
+_MEASURED: Final = MappingProxyType(
+    {
+        "edit_id": "SELECT * FROM measurement WHERE edit_id = :edit_id AND id > :after"
+        " AND (:version IS NULL OR version = :version)"
+        " AND (:entry_seq IS NULL OR entry_seq = :entry_seq)"
+        " AND (:suite IS NULL OR suite = :suite) AND (:metric IS NULL OR metric = :metric)"
+        " ORDER BY id LIMIT :most",
+        "entry_seq": "SELECT * FROM measurement WHERE entry_seq = :entry_seq AND id > :after"
+        " AND (:version IS NULL OR version = :version)"
+        " AND (:suite IS NULL OR suite = :suite) AND (:metric IS NULL OR metric = :metric)"
+        " ORDER BY id LIMIT :most",
+        "version": "SELECT * FROM measurement WHERE version = :version AND id > :after"
+        " AND (:suite IS NULL OR suite = :suite) AND (:metric IS NULL OR metric = :metric)"
+        " ORDER BY id LIMIT :most",
+        "id": "SELECT * FROM measurement WHERE id > :after"
+        " AND (:suite IS NULL OR suite = :suite) AND (:metric IS NULL OR metric = :metric)"
+        " ORDER BY id LIMIT :most",
+    }
+)
+_HIGHEST: Final = MappingProxyType(
+    {
+        "model": "SELECT max(id) AS id FROM model",
+        "batch": "SELECT max(id) AS id FROM batch",
+        "edit": "SELECT max(id) AS id FROM edit",
+        "measurement": "SELECT max(id) AS id FROM measurement",
+        "prediction": "SELECT max(id) AS id FROM prediction",
+        "tag": "SELECT max(id) AS id FROM tag",
+        "stats": "SELECT max(id) AS id FROM stats",
+        "release": 'SELECT max(id) AS id FROM "release"',
+        "user": 'SELECT max(id) AS id FROM "user"',
+    }
+)
 R = TypeVar("R", bound=Record)
 
 
-def last_entry(session: Session) -> EntryRecord | None:
+def last_entry(reading: Reading) -> EntryRecord | None:
     """The newest entry."""
-    t = table("entry")
-    return next(_records(session, EntryRecord, select(t).order_by(t.c.seq.desc()).limit(1)), None)
+    found = _queried(reading, EntryRecord, "SELECT * FROM entry ORDER BY seq DESC LIMIT 1")
+    return next(found, None)
 
 
-def changes(session: Session, after: int = 0) -> list[Change]:
+def changes(reading: Reading, after: int = 0) -> list[Change]:
     """Number, version, operation and edits of the entries after `after`."""
-    t = table("entry")
-    query = select(t.c.seq, t.c.version, t.c.op, t.c.edits).where(t.c.seq > after)
-    light = _all(session, query.order_by(t.c.seq))
+    light = reading.query(
+        "SELECT seq, version, op, edits FROM entry WHERE seq > :after ORDER BY seq", after=after
+    )
     return [Change(row["seq"], row["version"], row["op"], _ids(row["edits"])) for row in light]
 
 
-def rejected(session: Session) -> tuple[int, ...]:
+def rejected(reading: Reading) -> tuple[int, ...]:
     """Ids of the edits that a gate refused, in order."""
-    t = table("entry")
-    query = select(t.c.edits).where(t.c.op == "reject").order_by(t.c.seq)
-    return tuple(edit for row in _all(session, query) for edit in _ids(row["edits"]))
+    found = reading.query("SELECT edits FROM entry WHERE op = 'reject' ORDER BY seq")
+    return tuple(edit for row in found for edit in _ids(row["edits"]))
 
 
 def entries(
-    session: Session, *, after: int = 0, limit: int | None = None, newest_first: bool = False
+    reading: Reading, *, after: int = 0, limit: int | None = None, newest_first: bool = False
 ) -> tuple[EntryRecord, ...]:
     """Entries beyond `after`; with `newest_first`, from the head down (0: from the head itself)."""
-    t = table("entry")
-    query = select(t).limit(limit)
-    if not newest_first:
-        query = query.where(t.c.seq > after).order_by(t.c.seq)
-    elif after:
-        query = query.where(t.c.seq < after).order_by(t.c.seq.desc())
-    else:
-        query = query.order_by(t.c.seq.desc())
-    return tuple(_records(session, EntryRecord, query))
+    most = _ENDLESS if limit is None else limit
+    if newest_first:
+        backwards = "SELECT * FROM entry WHERE seq < :before ORDER BY seq DESC LIMIT :most"
+        before = after or _ENDLESS
+        return tuple(_queried(reading, EntryRecord, backwards, before=before, most=most))
+    forwards = "SELECT * FROM entry WHERE seq > :after ORDER BY seq LIMIT :most"
+    return tuple(_queried(reading, EntryRecord, forwards, after=after, most=most))
 
 
-def entry_of(session: Session, version: int) -> EntryRecord:
+def entry_of(reading: Reading, version: int) -> EntryRecord:
     """The entry that made `version`. Raises: UnknownRevision."""
-    t = table("entry")
-    query = select(t).where(t.c.version == version).order_by(t.c.seq).limit(1)
-    found = next(_records(session, EntryRecord, query), None)
+    sql = "SELECT * FROM entry WHERE version = :version ORDER BY seq LIMIT 1"
+    found = next(_queried(reading, EntryRecord, sql, version=version), None)
     if found is None:
         raise UnknownRevision(f"there is no version {version}.")
     return found
 
 
-def edits(session: Session, ids: Iterable[int] | None = None) -> tuple[EditRecord, ...]:
+def edits(reading: Reading, ids: Iterable[int] | None = None) -> tuple[EditRecord, ...]:
     """The edits with these ids in this order, or all. Raises: UnknownRevision."""
-    t = table("edit")
     if ids is None:
-        return tuple(_records(session, EditRecord, select(t).order_by(t.c.id)))
+        return tuple(_queried(reading, EditRecord, "SELECT * FROM edit ORDER BY id"))
     wanted = tuple(ids)
-    found = {edit.id: edit for edit in _by_key(session, EditRecord, "id", wanted)}
+    sql = "SELECT * FROM edit WHERE id IN (SELECT value FROM json_each(:keys))"
+    found = {edit.id: edit for edit in _queried(reading, EditRecord, sql, keys=_keys(wanted))}
     missing = [number for number in wanted if number not in found]
     if missing:
         raise UnknownRevision(f"there is no edit {missing[0]}.")
     return tuple(found[number] for number in wanted)
 
 
-def edit(session: Session, spec: int | str) -> EditRecord:
+def edit(reading: Reading, spec: int | str) -> EditRecord:
     """The edit with this number (`12`, `#12`) or unique hash prefix (four characters or more).
 
     Raises: UnknownRevision if none or several match.
     """
     name = str(spec).strip().lower()
     number = _NUMBER.fullmatch(name)
-    t = table("edit")
     if number:
-        query = select(t).where(t.c.id == int(number[1]))
-        for found in _records(session, EditRecord, query):
+        sql = "SELECT * FROM edit WHERE id = :id"
+        for found in _queried(reading, EditRecord, sql, id=int(number[1])):
             return found
-    return _edit_by_hash(session, name)
+    return _edit_by_hash(reading, name)
 
 
-def batches(session: Session, ids: Iterable[int]) -> dict[int, BatchRecord]:
+def batches(reading: Reading, ids: Iterable[int]) -> dict[int, BatchRecord]:
     """Batches by id. Raises: UnknownRevision."""
     wanted = tuple(dict.fromkeys(ids))
-    found = {batch.id: batch for batch in _by_key(session, BatchRecord, "id", wanted)}
+    sql = "SELECT * FROM batch WHERE id IN (SELECT value FROM json_each(:keys))"
+    found = {batch.id: batch for batch in _queried(reading, BatchRecord, sql, keys=_keys(wanted))}
     missing = [number for number in wanted if number not in found]
     if missing:
         raise UnknownRevision(f"there is no batch {missing[0]}.")
     return found
 
 
-def edits_of_batch(session: Session, batch_id: int) -> tuple[EditRecord, ...]:
+def edits_of_batch(reading: Reading, batch_id: int) -> tuple[EditRecord, ...]:
     """All edits of one batch, by component."""
-    t = table("edit")
-    query = select(t).where(t.c.batch_id == batch_id).order_by(t.c.component, t.c.id)
-    return tuple(_records(session, EditRecord, query))
+    sql = "SELECT * FROM edit WHERE batch_id = :batch ORDER BY component, id"
+    return tuple(_queried(reading, EditRecord, sql, batch=batch_id))
 
 
 def measurements(
-    session: Session,
+    reading: Reading,
     *,
     version: int | None = None,
     edit_id: int | None = None,
@@ -144,89 +170,89 @@ def measurements(
     limit: int | None = None,
 ) -> tuple[MeasurementRecord, ...]:
     """Measurements with id beyond `after` that match everything given, in order of recording."""
-    t = table("measurement")
-    wanted = {"version": version, "edit_id": edit_id, "entry_seq": entry_seq}
-    wanted_text = {"suite": suite, "metric": metric}
-    query = select(t).where(t.c.id > after).order_by(t.c.id).limit(limit)
-    for name, value in (wanted | wanted_text).items():
-        if value is not None:
-            query = query.where(t.c[name] == value)
-    return tuple(_records(session, MeasurementRecord, query))
+    columns = {"edit_id": edit_id, "entry_seq": entry_seq, "version": version}
+    narrowest = next((name for name, value in columns.items() if value is not None), "id")
+    return tuple(
+        _queried(
+            reading,
+            MeasurementRecord,
+            _MEASURED[narrowest],
+            **columns,
+            suite=suite,
+            metric=metric,
+            after=after,
+            most=_ENDLESS if limit is None else limit,
+        )
+    )
 
 
-def tags(session: Session) -> dict[str, int]:
+def tags(reading: Reading) -> dict[str, int]:
     """Tag name -> version, removed tags left out, by name."""
-    t = table("tag")
-    rows = _all(session, select(t.c.name, t.c.version).order_by(t.c.id))
-    latest = {row["name"]: row["version"] for row in rows}
+    latest = {
+        row["name"]: row["version"]
+        for row in reading.query("SELECT name, version FROM tag ORDER BY id")
+    }
     return {name: version for name, version in sorted(latest.items()) if version is not None}
 
 
-def models(session: Session) -> tuple[ModelRecord, ...]:
+def models(reading: Reading) -> tuple[ModelRecord, ...]:
     """All models, oldest first."""
-    t = table("model")
-    return tuple(_records(session, ModelRecord, select(t).order_by(t.c.id)))
+    return tuple(_queried(reading, ModelRecord, "SELECT * FROM model ORDER BY id"))
 
 
-def base_tensors(session: Session, model_id: int) -> dict[str, BaseTensorRecord]:
+def base_tensors(reading: Reading, model_id: int) -> dict[str, BaseTensorRecord]:
     """Parameter -> its untouched tensor."""
-    t = table("base_tensor")
-    query = select(t).where(t.c.model_id == model_id).order_by(t.c.parameter)
-    return {item.parameter: item for item in _records(session, BaseTensorRecord, query)}
+    sql = "SELECT * FROM base_tensor WHERE model_id = :model ORDER BY parameter"
+    return {
+        item.parameter: item for item in _queried(reading, BaseTensorRecord, sql, model=model_id)
+    }
 
 
-def objects(session: Session) -> tuple[ObjectRecord, ...]:
-    """Every object that rows may refer to."""
-    t = table("object")
-    return tuple(_records(session, ObjectRecord, select(t).order_by(t.c.oid)))
-
-
-def oids(session: Session, among: Sequence[str] | None = None) -> set[str]:
+def oids(reading: Reading, among: Sequence[str] | None = None) -> set[str]:
     """Names of the recorded objects, or of those `among` them."""
-    t = table("object")
     if among is None:
-        return set(session.connection().execute(select(t.c.oid)).scalars())
-    return {item.oid for item in _by_key(session, ObjectRecord, "oid", among)}
+        return {row["oid"] for row in reading.query("SELECT oid FROM object")}
+    sql = "SELECT oid FROM object WHERE oid IN (SELECT value FROM json_each(:keys))"
+    return {row["oid"] for row in reading.query(sql, keys=_keys(among))}
 
 
 def stats(
-    session: Session, base_digest: str, parameter: str | None = None
+    reading: Reading, base_digest: str, parameter: str | None = None
 ) -> tuple[StatsRecord, ...]:
     """Statistics for a base (and parameter), newest first."""
-    t = table("stats")
-    query = select(t).where(t.c.base_digest == base_digest).order_by(t.c.id.desc())
-    if parameter is not None:
-        query = query.where(t.c.parameter == parameter)
-    return tuple(_records(session, StatsRecord, query))
+    sql = (
+        "SELECT * FROM stats WHERE base_digest = :base"
+        " AND (:parameter IS NULL OR parameter = :parameter) ORDER BY id DESC"
+    )
+    return tuple(_queried(reading, StatsRecord, sql, base=base_digest, parameter=parameter))
 
 
 def predictions(
-    session: Session, model_id: int, protocol: str, prompts: Sequence[str] | None = None
+    reading: Reading, model_id: int, protocol: str, prompts: Sequence[str] | None = None
 ) -> dict[str, PredictionRecord]:
     """Prompt -> the unedited model's prediction, for the prompts that have one."""
-    t = table("prediction")
-    base = select(t).where(t.c.model_id == model_id, t.c.protocol == protocol).order_by(t.c.id)
-    queries = (
-        [base] if prompts is None else [base.where(t.c.prompt.in_(p)) for p in _chunks(prompts)]
+    sql = (
+        "SELECT * FROM prediction WHERE model_id = :model AND protocol = :protocol"
+        " AND (:keys IS NULL OR prompt IN (SELECT value FROM json_each(:keys))) ORDER BY id"
     )
-    found = (item for query in queries for item in _records(session, PredictionRecord, query))
+    keys = None if prompts is None else _keys(prompts)
+    found = _queried(reading, PredictionRecord, sql, model=model_id, protocol=protocol, keys=keys)
     return {item.prompt: item for item in found}
 
 
-def next_id(session: Session, name: str) -> int:
+def next_id(reading: Reading, name: str) -> int:
     """The number after the highest in a table."""
-    highest = session.connection().execute(select(func.max(table(name).c.id))).scalar()
-    return int(highest or 0) + 1
+    return int(reading.query(_HIGHEST[name])[0]["id"] or 0) + 1
 
 
-def _edit_by_hash(session: Session, prefix: str) -> EditRecord:
-    t = table("edit")
+def _edit_by_hash(reading: Reading, prefix: str) -> EditRecord:
     if not _PREFIX.fullmatch(prefix):
         raise UnknownRevision(
             f"{prefix[:80]!r} names no edit; give its number or at least 4 digits of its hash."
         )
-    query = select(t).where(and_(t.c.hash >= prefix, t.c.hash < prefix + "g")).order_by(t.c.id)
-    found = list(_records(session, EditRecord, query.limit(4)))
+    # "g" comes after every digit that may follow.
+    sql = "SELECT * FROM edit WHERE hash >= :first AND hash < :end ORDER BY id LIMIT 4"
+    found = list(_queried(reading, EditRecord, sql, first=prefix, end=prefix + "g"))
     if len(found) == 1:
         return found[0]
     if not found:
@@ -236,24 +262,16 @@ def _edit_by_hash(session: Session, prefix: str) -> EditRecord:
     )
 
 
-def _by_key(session: Session, cls: type[R], column: str, keys: Sequence[Any]) -> Iterator[R]:
-    t = table(cls.table)
-    for some in _chunks(keys):
-        yield from _records(session, cls, select(t).where(t.c[column].in_(some)))
+def _keys(keys: Iterable[int | str]) -> str:
+    """Any number of keys as one parameter, for `json_each` (PostgreSQL: jsonb_array_elements)."""
+    return json.dumps(list(keys))
 
 
-def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
-
-
-def _records(session: Session, cls: type[R], query: Select[Any]) -> Iterator[R]:
-    for row in _all(session, query):
+def _queried(
+    reading: Reading, cls: type[R], statement: LiteralString, /, **parameters: Value
+) -> Iterator[R]:
+    for row in reading.query(statement, **parameters):
         yield loaded(cls, row)
-
-
-def _all(session: Session, query: Select[Any]) -> Sequence[Any]:
-    return session.connection().execute(query).mappings().all()
 
 
 def _ids(written: str) -> tuple[int, ...]:

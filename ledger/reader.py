@@ -3,7 +3,7 @@
 Promise: every answer is one consistent state of the ledger, as frozen records.
 
 Rules: two answers may come from different states; questions that must agree are asked through
-`ledger.queries` on one session of `database.read()`.
+`ledger.queries` within one `database.read()`.
 
     reader = Reader(database)
     reader.history().resolve("HEAD~1", reader.tags())
@@ -12,8 +12,6 @@ Rules: two answers may come from different states; questions that must agree are
 """
 
 from collections.abc import Iterable, Sequence
-
-from sqlmodel import Session
 
 from ledger import queries
 from ledger.db import Database
@@ -29,6 +27,7 @@ from ledger.records import (
     PredictionRecord,
     StatsRecord,
 )
+from ledger.sqlite import Reading
 
 
 class Reader:
@@ -45,14 +44,14 @@ class Reader:
 
     def history(self) -> History:
         """The versions up to now."""
-        with self._database.read() as session:
-            self._history = self._history_in(session)
+        with self._database.read() as reading:
+            self._history = self._history_in(reading)
         return self._history
 
     def last_entry(self) -> EntryRecord:
         """The newest entry. Raises: NoLedger before the first."""
-        with self._database.read() as session:
-            last = queries.last_entry(session)
+        with self._database.read() as reading:
+            last = queries.last_entry(reading)
         if last is None:
             raise NoLedger("the ledger has no entries yet; initialise it first.")
         return last
@@ -61,28 +60,28 @@ class Reader:
         self, *, after: int = 0, limit: int | None = None, newest_first: bool = False
     ) -> tuple[EntryRecord, ...]:
         """A page of entries beyond number `after`; newest first: below it, 0 for the first page."""
-        with self._database.read() as session:
-            return queries.entries(session, after=after, limit=limit, newest_first=newest_first)
+        with self._database.read() as reading:
+            return queries.entries(reading, after=after, limit=limit, newest_first=newest_first)
 
     def entry_of(self, version: int) -> EntryRecord:
         """The entry that made `version`. Raises: UnknownRevision."""
-        with self._database.read() as session:
-            return queries.entry_of(session, version)
+        with self._database.read() as reading:
+            return queries.entry_of(reading, version)
 
     def edits(self, ids: Iterable[int] | None = None) -> tuple[EditRecord, ...]:
         """Edits by id, in the order asked for; all by default. Raises: UnknownRevision."""
-        with self._database.read() as session:
-            return queries.edits(session, ids)
+        with self._database.read() as reading:
+            return queries.edits(reading, ids)
 
     def edit(self, spec: int | str) -> EditRecord:
         """The edit with this number or unique hash prefix. Raises: UnknownRevision."""
-        with self._database.read() as session:
-            return queries.edit(session, spec)
+        with self._database.read() as reading:
+            return queries.edit(reading, spec)
 
     def edits_of_batch(self, batch_id: int) -> tuple[EditRecord, ...]:
         """All edits of one batch, by component."""
-        with self._database.read() as session:
-            return queries.edits_of_batch(session, batch_id)
+        with self._database.read() as reading:
+            return queries.edits_of_batch(reading, batch_id)
 
     def batch(self, batch_id: int) -> BatchRecord:
         """One batch. Raises: UnknownRevision."""
@@ -90,8 +89,8 @@ class Reader:
 
     def batches(self, ids: Iterable[int]) -> dict[int, BatchRecord]:
         """Batches by id. Raises: UnknownRevision."""
-        with self._database.read() as session:
-            return queries.batches(session, ids)
+        with self._database.read() as reading:
+            return queries.batches(reading, ids)
 
     def measurements(
         self,
@@ -105,9 +104,9 @@ class Reader:
         limit: int | None = None,
     ) -> tuple[MeasurementRecord, ...]:
         """Measurements that match everything given, a page beyond id `after`."""
-        with self._database.read() as session:
+        with self._database.read() as reading:
             return queries.measurements(
-                session,
+                reading,
                 version=version,
                 edit_id=edit_id,
                 entry_seq=entry_seq,
@@ -119,47 +118,47 @@ class Reader:
 
     def rejected(self) -> tuple[int, ...]:
         """Ids of the edits that a gate refused, in order."""
-        with self._database.read() as session:
-            return queries.rejected(session)
+        with self._database.read() as reading:
+            return queries.rejected(reading)
 
     def tags(self) -> dict[str, int]:
         """Tag name -> version."""
-        with self._database.read() as session:
-            return queries.tags(session)
+        with self._database.read() as reading:
+            return queries.tags(reading)
 
     def model(self) -> ModelRecord:
         """The base checkpoint in use: the newest. Raises: NoLedger before there is one."""
-        with self._database.read() as session:
-            found = queries.models(session)
+        with self._database.read() as reading:
+            found = queries.models(reading)
         if not found:
             raise NoLedger("the ledger has no model yet; initialise it first.")
         return found[-1]
 
     def base_tensors(self, model_id: int = 1) -> dict[str, BaseTensorRecord]:
         """Parameter -> its untouched tensor."""
-        with self._database.read() as session:
-            return queries.base_tensors(session, model_id)
+        with self._database.read() as reading:
+            return queries.base_tensors(reading, model_id)
 
     def stats(self, base_digest: str, parameter: str | None = None) -> tuple[StatsRecord, ...]:
         """Statistics of a base (and parameter), newest first."""
-        with self._database.read() as session:
-            return queries.stats(session, base_digest, parameter)
+        with self._database.read() as reading:
+            return queries.stats(reading, base_digest, parameter)
 
     def predictions(
         self, protocol: str, prompts: Sequence[str] | None = None, *, model_id: int = 1
     ) -> dict[str, PredictionRecord]:
         """Prompt -> the unedited model's prediction, for the prompts that have one."""
-        with self._database.read() as session:
-            return queries.predictions(session, model_id, protocol, prompts)
+        with self._database.read() as reading:
+            return queries.predictions(reading, model_id, protocol, prompts)
 
     def reachable(self) -> set[str]:
         """Names of all objects that some row refers to; what garbage collection must keep."""
-        with self._database.read() as session:
-            return queries.oids(session)
+        with self._database.read() as reading:
+            return queries.oids(reading)
 
-    def _history_in(self, session: Session) -> History:
-        last = queries.last_entry(session)
+    def _history_in(self, reading: Reading) -> History:
+        last = queries.last_entry(reading)
         known = self._history
         if last is None or last.seq < known.seq:
             known = History()
-        return known.after(queries.changes(session, known.seq))
+        return known.after(queries.changes(reading, known.seq))

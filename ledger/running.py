@@ -9,6 +9,7 @@ Promise: a version that does not fold to its recorded digests is reported, never
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from editors.errors import InvalidRequest
@@ -125,16 +126,17 @@ def _record(
         rows += found.rows(edit.id, "test")
     rows += randoms.rows(None, "test")
     predictions = [p for m in (*measured, randoms) for p in m.predictions]
+    kept = tuple({p.prompt: p for p in predictions}.values())
     journal.append(
         "test",
         edits=[edit.id for edit in edits],
         rows=Rows(
-            measurements=tuple(_at_version(row, version) for row in rows),
-            predictions=tuple({p.prompt: p for p in predictions}.values()),
+            measurements=tuple(replace(row, version=version) for row in rows), predictions=kept
         ),
         payload={"version": version, "means": means},
         author=author,
     )
+    workspace.examiner.kept(kept)
     before: Mapping[str, float] = previous.payload["means"] if previous else {}
     return TestView(
         version=version,
@@ -143,12 +145,6 @@ def _record(
         drift={n: means[n] - before[n] for n in means if n in before},
         previous_version=int(previous.payload["version"]) if previous else None,
     )
-
-
-def _at_version(row: MeasurementRecord, version: int) -> MeasurementRecord:
-    from dataclasses import replace
-
-    return replace(row, version=version)
 
 
 def _row(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:

@@ -4,12 +4,15 @@ Promise: after `upgrade` either every migration is there or the schema is as it 
 
 Rules: a newer schema is refused; an older one is copied (`VACUUM INTO`) before it is touched; one
 `BEGIN IMMEDIATE` around all pending migrations, with foreign keys off before it begins, because a
-rebuilt table would take its children along; alembic is imported only when there is work for it.
+rebuilt table would take its children along; alembic and SQLAlchemy are imported only when there is
+work for them.
 
-    if revision(connection) != CURRENT:
+    if revision(reading) != CURRENT:
         backup(engine, path)
         upgrade(engine)
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -17,14 +20,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, Engine, inspect, text
-
 from ledger.errors import IntegrityFailure, LedgerError, SchemaTooNew, SchemaTooOld
-from ledger.models import REVISIONS
+from ledger.sqlite import Reading
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy import Connection, Engine
 
+# The schema this program writes comes last; it can upgrade every one before it.
+REVISIONS: Final = ("0001", "0002")
 CURRENT: Final = REVISIONS[-1]
 
 
@@ -32,16 +36,18 @@ def _point(name: str) -> None:
     """A place where the process may die; tests replace it."""
 
 
-def revision(connection: Connection) -> str | None:
+def revision(reading: Reading) -> str | None:
     """The schema's revision; None if no migration ever ran. Raises: IntegrityFailure."""
-    if not inspect(connection).has_table("alembic_version"):
+    if not reading.query(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
+    ):
         return None
-    rows = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    rows = reading.query("SELECT version_num FROM alembic_version")
     if len(rows) != 1:
         raise IntegrityFailure(
             f"the database names {len(rows)} schema revisions instead of one; restore a backup."
         )
-    return str(rows[0])
+    return str(rows[0]["version_num"])
 
 
 def check(found: str | None, path: Path) -> bool:
@@ -92,7 +98,7 @@ def upgrade(engine: Engine, target: str = "head") -> None:
     _point("upgraded")
 
 
-def _migrate(connection: Connection, config: "Config", target: str) -> None:
+def _migrate(connection: Connection, config: Config, target: str) -> None:
     from alembic import command
 
     _point("upgrade-begun")
@@ -107,7 +113,7 @@ def _migrate(connection: Connection, config: "Config", target: str) -> None:
     _point("upgrade-written")
 
 
-def _config() -> "Config":
+def _config() -> Config:
     from alembic.config import Config
 
     config = Config()

@@ -26,7 +26,7 @@ from ledger.records import ModelRecord, Rows
 from store.objects import ObjectStore
 
 RANDOM_PROBES = 100
-_PROBE_LIMIT = 2000
+_DEVICES = ("cpu", "cuda", "mps")
 
 
 def create(
@@ -46,6 +46,8 @@ def create(
     cannot be edited; RemoteFailure.
     """
     folder = LedgerFolder(Path(directory).expanduser().absolute())
+    if folder.root.exists() and not folder.root.is_dir():
+        raise InvalidInput(f"{folder.root} is a file; a ledger is a folder, choose another name")
     if folder.database.exists():
         raise Conflict(f"{folder.root} is a ledger already; open it, or choose another folder")
     compute = _compute_dtype(dtype, device)
@@ -115,6 +117,8 @@ def _compute_dtype(dtype: str | None, device: str) -> str | None:
         kind = torch.device(device).type
     except RuntimeError as error:
         raise InvalidInput(f"{device!r} is not a device: use cpu, cuda or cuda:N") from error
+    if kind not in _DEVICES:
+        raise InvalidInput(f"{device!r} is not a device that can be used: {', '.join(_DEVICES)}")
     if kind == "cuda" and not torch.cuda.is_available():
         raise InvalidInput(f"--device {device}: this machine has no usable CUDA device")
     return dtype or ("float32" if kind == "cpu" else None)
@@ -169,10 +173,12 @@ def _probe(line: str, place: str) -> dict[str, str | None]:
     if line.startswith("{"):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInput(f"{place}: not JSON ({error})") from error
+    if "prompt" not in record:
+        raise InvalidInput(f"{place}: misses the field 'prompt'")
     try:
         probe = Probe(record["prompt"], record.get("answer"))
-    except (InvalidRequest, KeyError, TypeError) as error:
+    except InvalidRequest as error:
         raise InvalidInput(f"{place}: {error}") from error
     return {"prompt": probe.prompt, "answer": probe.answer}

@@ -7,7 +7,7 @@ Rules: statistics are measured on the base, never on an edited version. Without 
 embedded model's C comes from its world's texts, any other model's from texts sampled from the model
 itself (top-k 50); the row says which.
 
-    statistics = Statistics(journal, store, versions, live)
+    statistics = Statistics(journal, store, live, author)
     statistics.second_moment(3).solve(keys)
     statistics.compute([3, 4], corpus=Path("wiki.txt"), tokens=None, progress=None)
 """
@@ -46,8 +46,9 @@ _SAMPLED_ROW = 128
 class Statistics:
     """The second moments of one base."""
 
-    def __init__(self, journal: Journal, store: ObjectStore, live: LiveModel) -> None:
+    def __init__(self, journal: Journal, store: ObjectStore, live: LiveModel, author: str) -> None:
         self._journal, self._store, self._live = journal, store, live
+        self._author = author
         self._record = journal.model()
         self._known: dict[int, SecondMoment] = {}
 
@@ -94,8 +95,9 @@ class Statistics:
             row, puts = self._put(found[layer], parameter, name, sha)
             stats.append(row)
             objects += puts
-        self._journal.append("stats", rows=Rows(objects=tuple(objects), stats=tuple(stats)))
-        return [_view(layer, row, True) for layer, row in zip(layers, stats, strict=True)]
+        rows = Rows(objects=tuple(objects), stats=tuple(stats))
+        self._journal.append("stats", rows=rows, author=self._author)
+        return [_view(layer, row) for layer, row in zip(layers, stats, strict=True)]
 
     def _texts(
         self, corpus: Path | None, tokens: int, progress: Progress
@@ -103,16 +105,16 @@ class Statistics:
         """Name, sha256 and lines of the corpus."""
         if corpus is not None:
             lines = _lines(corpus)
-            sha = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-            return corpus.name, sha, lines
+            return corpus.name, _sha(lines), lines
         if self._record.base_id == DEMO:
             from ledger.demo.corpus import texts
             from ledger.demo.world import build_world
 
-            return "demo world", _named_sha("demo world"), islice(texts(build_world(), 2), tokens)
+            # A text has more than ten tokens, so these are always enough.
+            told = list(islice(texts(build_world(), 2), tokens // 10 + 1))
+            return "demo world", _sha(told), told
         sampled = list(_sampled(self._live, tokens, int(self._record.config["seed"]), progress))
-        sha = hashlib.sha256("\n".join(sampled).encode()).hexdigest()
-        return "sampled from the model, top-k 50", sha, sampled
+        return "sampled from the model, top-k 50", _sha(sampled), sampled
 
     def _put(
         self, moment: SecondMoment, parameter: str, corpus: str, sha: str
@@ -154,7 +156,7 @@ class Statistics:
         return SecondMoment(moment, row.count, factor, row.jitter or 0.0)
 
 
-def _view(layer: int, row: StatsRecord, computed: bool) -> StatsView:
+def _view(layer: int, row: StatsRecord) -> StatsView:
     return StatsView(
         layer=layer,
         parameter=row.parameter,
@@ -163,7 +165,6 @@ def _view(layer: int, row: StatsRecord, computed: bool) -> StatsView:
         jitter=row.jitter or 0.0,
         moment=row.moment_oid,
         factor=row.factor_oid or "",
-        computed=computed,
     )
 
 
@@ -178,8 +179,8 @@ def _lines(corpus: Path) -> list[str]:
     return lines
 
 
-def _named_sha(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()
+def _sha(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def _sampled(live: LiveModel, tokens: int, seed: int, progress: Progress) -> Iterator[str]:

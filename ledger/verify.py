@@ -25,22 +25,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
-
-from sqlalchemy import select
-from sqlmodel import Session
 
 from ledger import chain
 from ledger.errors import IntegrityFailure, LedgerError
 from ledger.history import Change, History
-from ledger.models import METADATA, table
 from ledger.reader import Reader
+from ledger.sqlite import Row, Snapshot
 from store.errors import CanonicalError, ObjectCorrupt, ObjectMissing, StoreError
 
 Severity = Literal["error", "warning", "info"]
-Row = dict[str, Any]
 
-ROW_TABLES: Final = tuple(sorted(name for name in METADATA.tables if name != "entry"))
+# Every table but `entry`, its rows in the order of the entries they were written with.
+_BY_ENTRY: Final = MappingProxyType(
+    {
+        "base_tensor": "SELECT * FROM base_tensor ORDER BY entry_seq",
+        "batch": "SELECT * FROM batch ORDER BY entry_seq",
+        "edit": "SELECT * FROM edit ORDER BY entry_seq",
+        "measurement": "SELECT * FROM measurement ORDER BY entry_seq",
+        "model": "SELECT * FROM model ORDER BY entry_seq",
+        "object": "SELECT * FROM object ORDER BY entry_seq",
+        "prediction": "SELECT * FROM prediction ORDER BY entry_seq",
+        "release": 'SELECT * FROM "release" ORDER BY entry_seq',
+        "stats": "SELECT * FROM stats ORDER BY entry_seq",
+        "tag": "SELECT * FROM tag ORDER BY entry_seq",
+        "user": 'SELECT * FROM "user" ORDER BY entry_seq',
+    }
+)
+ROW_TABLES: Final = tuple(_BY_ENTRY)
 
 
 class Objects(Protocol):
@@ -71,31 +84,31 @@ def verify_structure(
     """
     findings: list[Finding] = []
     try:
-        with journal.database.read() as session:
-            findings.extend(_database(session))
+        with journal.database.read() as snapshot:
+            findings.extend(_database(snapshot))
             if not findings:
-                findings.extend(_all(session, store, anchor))
+                findings.extend(_all(snapshot, store, anchor))
     except IntegrityFailure as error:
         findings.append(_error("database", "file", str(error)))
     return findings
 
 
-def _all(session: Session, store: Objects, anchor: tuple[int, str] | None) -> Iterator[Finding]:
-    rows = list(_stream(session, "entry", "seq"))
+def _all(snapshot: Snapshot, store: Objects, anchor: tuple[int, str] | None) -> Iterator[Finding]:
+    rows = snapshot.query("SELECT * FROM entry ORDER BY seq")
     yield from _entries(rows)
     yield from _anchor(rows, anchor)
-    yield from _digests(session, rows)
-    yield from _links(session)
-    yield from _edits(session)
-    yield from _meaning(session, rows)
-    yield from _triggers(session)
-    yield from _objects(session, store)
+    yield from _digests(snapshot, rows)
+    yield from _links(snapshot)
+    yield from _edits(snapshot)
+    yield from _meaning(snapshot, rows)
+    yield from _triggers(snapshot)
+    yield from _objects(snapshot, store)
 
 
-def _database(session: Session) -> Iterator[Finding]:
+def _database(snapshot: Snapshot) -> Iterator[Finding]:
     """SQLite's own check; stops at the first ten faults."""
-    lines = session.connection().exec_driver_sql("PRAGMA integrity_check(10)").scalars().all()
-    for line in lines:
+    for row in snapshot.query("PRAGMA integrity_check(10)"):
+        line = row["integrity_check"]
         if line != "ok":
             yield _error("database", "file", f"SQLite reports: {line}. Restore a backup.")
 
@@ -126,10 +139,10 @@ def _anchor(rows: list[Row], anchor: tuple[int, str] | None) -> Iterator[Finding
         yield _error("chain.truncated", f"entry {seq}", text)
 
 
-def _digests(session: Session, entries: list[Row]) -> Iterator[Finding]:
+def _digests(snapshot: Snapshot, entries: list[Row]) -> Iterator[Finding]:
     """Recompute every entry's digest over its rows, in one pass over all tables."""
     wanted = {row["seq"]: row["rows_digest"] for row in entries}
-    streams = [_placed(session, name) for name in ROW_TABLES]
+    streams = [_placed(snapshot, name) for name in ROW_TABLES]
     merged = heapq.merge(*streams, key=lambda item: item[0])
     for place, group in groupby(merged, key=lambda item: item[0]):
         rows = [(name, row) for _, name, row in group]
@@ -144,9 +157,9 @@ def _digests(session: Session, entries: list[Row]) -> Iterator[Finding]:
     yield from (_altered(seq) for seq, expected in wanted.items() if expected != empty)
 
 
-def _placed(session: Session, name: str) -> Iterator[tuple[tuple[str, Any], str, Row]]:
+def _placed(snapshot: Snapshot, name: str) -> Iterator[tuple[tuple[str, Any], str, Row]]:
     """((type of the entry's number, number), table, row): comparable even where altered."""
-    for row in _stream(session, name, "entry_seq"):
+    for row in snapshot.stream(_BY_ENTRY[name]):
         number = row["entry_seq"]
         yield ("" if isinstance(number, int) else type(number).__name__, number), name, row
 
@@ -156,16 +169,16 @@ def _altered(seq: object) -> Finding:
     return _error("rows.digest", f"entry {seq}", text)
 
 
-def _links(session: Session) -> Iterator[Finding]:
-    broken = session.connection().exec_driver_sql("PRAGMA foreign_key_check").all()
-    for name, row, target, _ in broken:
-        text = f"it refers to a row of {target} that does not exist."
-        yield _error("row.link", f"{name} {row}", text)
+def _links(snapshot: Snapshot) -> Iterator[Finding]:
+    for row in snapshot.query("PRAGMA foreign_key_check"):
+        text = f"it refers to a row of {row['parent']} that does not exist."
+        yield _error("row.link", f"{row['table']} {row['rowid']}", text)
 
 
-def _edits(session: Session) -> Iterator[Finding]:
-    batches = {row["id"]: row for row in _stream(session, "batch", "id")}
-    for number, row in enumerate(_stream(session, "edit", "id"), start=1):
+def _edits(snapshot: Snapshot) -> Iterator[Finding]:
+    batches = {row["id"]: row for row in snapshot.stream("SELECT * FROM batch ORDER BY id")}
+    edits = snapshot.stream("SELECT * FROM edit ORDER BY id")
+    for number, row in enumerate(edits, start=1):
         name = f"edit {row['id']}"
         if row["id"] != number:
             yield _error("edit.gap", name, f"edit {number} should stand here.")
@@ -175,7 +188,7 @@ def _edits(session: Session) -> Iterator[Finding]:
             yield _error("edit.hash", name, "the fact, its method or its delta was changed.")
 
 
-def _meaning(session: Session, entries: list[Row]) -> Iterator[Finding]:
+def _meaning(snapshot: Snapshot, entries: list[Row]) -> Iterator[Finding]:
     """Whether the entries fold into versions, and tags name some of them."""
     try:
         steps = [_step(row) for row in entries]
@@ -183,12 +196,12 @@ def _meaning(session: Session, entries: list[Row]) -> Iterator[Finding]:
     except (LedgerError, ValueError, TypeError) as error:
         yield _error("chain.version", "history", f"the entries make no history: {error}")
         return
-    known = {row["id"] for row in _stream(session, "edit", "id")}
+    known = {row["id"] for row in snapshot.query("SELECT id FROM edit")}
     for step in steps:
         if missing := sorted(set(step.edits) - known):
             text = f"it names edit {missing[0]}, which does not exist."
             yield _error("row.link", f"entry {step.seq}", text)
-    for row in _stream(session, "tag", "id"):
+    for row in snapshot.query("SELECT name, version FROM tag ORDER BY id"):
         version = row["version"]
         if version is not None and not (isinstance(version, int) and 0 <= version <= head):
             yield _error("tag.version", f"tag {row['name']}", f"there is no version {version}.")
@@ -199,20 +212,19 @@ def _step(row: Row) -> Change:
     return Change(row["seq"], row["version"], row["op"], edits)
 
 
-def _triggers(session: Session) -> Iterator[Finding]:
-    query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-    present = set(session.connection().exec_driver_sql(query).scalars())
-    wanted = {
-        f"{name}_no_{kind}" for name in METADATA.tables for kind in ("update", "delete", "replace")
-    }
+def _triggers(snapshot: Snapshot) -> Iterator[Finding]:
+    found = snapshot.query("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+    present = {row["name"] for row in found}
+    tables = (*ROW_TABLES, "entry")
+    wanted = {f"{name}_no_{kind}" for name in tables for kind in ("update", "delete", "replace")}
     for name in sorted(wanted - present):
         text = "rows of this table can be changed unnoticed until the next verification."
         yield Finding("warning", "trigger.missing", name, text)
 
 
-def _objects(session: Session, store: Objects) -> Iterator[Finding]:
+def _objects(snapshot: Snapshot, store: Objects) -> Iterator[Finding]:
     known: set[str] = set()
-    for row in _stream(session, "object", "oid"):
+    for row in snapshot.stream("SELECT * FROM object ORDER BY oid"):
         known.add(row["oid"])
         yield from _object(row, store)
     for oid in store.oids():
@@ -237,14 +249,6 @@ def _object(row: Row, store: Objects) -> Iterator[Finding]:
     else:
         if size != row["size"]:
             yield _error("object.size", name, f"it has {size} bytes, recorded are {row['size']}.")
-
-
-def _stream(session: Session, name: str, order: str) -> Iterator[Row]:
-    """Rows of a table as they are stored, in order of one column, read little by little."""
-    t = table(name)
-    query = select(t).order_by(t.c[order]).execution_options(yield_per=200)
-    for row in session.connection().execute(query).mappings():
-        yield dict(row)
 
 
 def _hash(row: Row) -> str | None:

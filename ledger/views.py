@@ -184,7 +184,7 @@ class ExportView:
 
 @dataclass(frozen=True)
 class StatsView:
-    """Second moments that were computed or found."""
+    """The second moment of one layer's keys, as measured and stored."""
 
     layer: int
     parameter: str
@@ -193,7 +193,6 @@ class StatsView:
     jitter: float
     moment: str
     factor: str
-    computed: bool
 
 
 @dataclass(frozen=True)

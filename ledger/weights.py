@@ -20,7 +20,10 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +33,9 @@ from editors.delta import Dense, LowRank, ParameterDelta
 from ledger.errors import InvalidInput
 from store.checkpoints import TensorEntry, tensor_digest
 
-TILE_ROWS = 16  # 16 rows of float64 stay in a core's cache for every width in use
+# 2 MB of float64: large enough that the calls cost little, small enough for the caches of a core or
+# two; 1024 columns, so that a row's factor stays in the innermost one.
+TILE_ROWS, TILE_COLS = 256, 1024
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -42,15 +47,14 @@ def fold(base: Tensor, updates: Sequence[ParameterDelta], *, transposed: bool) -
     Shapes: base [rows, cols] as stored; updates in Linear layout ([cols, rows] if transposed).
     Raises: InvalidInput if an update does not fit or the sum leaves the dtype's finite range.
     """
-    steps = [_Step.of(update, base, transposed) for update in updates]
+    terms = [term for update in updates for term in _terms(update, base, transposed)]
     out = torch.empty_like(base)
-    for start in range(0, base.shape[0], TILE_ROWS):
-        rows = slice(start, start + TILE_ROWS)
-        tile = base[rows].double()
-        for step in steps:
-            step.add_to(tile, rows)
-        out[rows] = tile.to(base.dtype)
-    return _finite(out)
+    for rows, cols in _tiles(base):
+        tile = base[rows, cols].double()
+        for term in terms:
+            term.add_to(tile, rows, cols)
+        _narrow(tile, out[rows, cols])
+    return out
 
 
 class Accumulator:
@@ -64,56 +68,87 @@ class Accumulator:
         self._base, self._transposed = base, transposed
 
     def add(self, update: ParameterDelta) -> None:
-        """Add one update, component by component."""
-        step = _Step.of(update, self._base, self._transposed)
-        for start in range(0, self._sum.shape[0], TILE_ROWS):
-            rows = slice(start, start + TILE_ROWS)
-            step.add_to(self._sum[rows], rows)
+        """Add one update, component by component. After an exception the sum is of no use."""
+        terms = _terms(update, self._base, self._transposed)
+        for rows, cols in _tiles(self._sum):
+            for term in terms:
+                term.add_to(self._sum[rows, cols], rows, cols)
 
     def weights(self) -> Tensor:
-        """The weights of the sum so far, in the base's dtype."""
-        return _finite(self._sum.to(self._base.dtype))
+        """The weights of the sum so far, in the base's dtype. Raises: InvalidInput, as `fold`."""
+        out = torch.empty_like(self._base)
+        for rows, cols in _tiles(out):
+            _narrow(self._sum[rows, cols], out[rows, cols])
+        return out
 
 
-class _Step:
-    """One update in storage layout: float64 factors, or a dense float32 matrix."""
+class _Term(Protocol):
+    """What one addition adds, in storage layout."""
 
-    def __init__(self, left: Tensor | None, right: Tensor | None, dense: Tensor | None) -> None:
-        self._left, self._right, self._dense = left, right, dense
-
-    @classmethod
-    def of(cls, update: ParameterDelta, base: Tensor, transposed: bool) -> _Step:
-        shape = tuple(reversed(base.shape)) if transposed else tuple(base.shape)
-        if tuple(update.shape) != shape:
-            raise InvalidInput(
-                f"a delta of shape {list(update.shape)} does not fit a weight of shape "
-                f"{list(shape)} (outputs, inputs): was it made for another base?"
-            )
-        if isinstance(update, Dense):
-            return cls(None, None, update.w.T if transposed else update.w)
-        left, right = (update.v, update.u.T) if transposed else (update.u.T, update.v)
-        return cls(left.double().contiguous(), right.double().contiguous(), None)  # [r, rows|cols]
-
-    def add_to(self, tile: Tensor, rows: slice) -> None:
-        if self._dense is not None:
-            tile.add_(self._dense[rows].double())
-        elif self._left is not None and self._right is not None:
-            for left, right in zip(self._left, self._right, strict=True):
-                tile.addr_(left[rows], right)
+    def add_to(self, tile: Tensor, rows: slice, cols: slice) -> None:
+        """Add the part that belongs to the float64 `tile` of these rows and columns."""
 
 
-def _finite(weights: Tensor) -> Tensor:
-    if not torch.isfinite(weights).all():
+@dataclass(frozen=True, eq=False)
+class _Outer:
+    """One component. Shapes: left [rows, 1], right [1, cols], float64."""
+
+    left: Tensor
+    right: Tensor
+
+    def add_to(self, tile: Tensor, rows: slice, cols: slice) -> None:
+        tile.addcmul_(self.left[rows], self.right[:, cols])
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A dense update. Shape: matrix [rows, cols], float32."""
+
+    matrix: Tensor
+
+    def add_to(self, tile: Tensor, rows: slice, cols: slice) -> None:
+        tile.add_(self.matrix[rows, cols].double())
+
+
+def _terms(update: ParameterDelta, base: Tensor, transposed: bool) -> list[_Term]:
+    """The additions of one update, in order. Raises: InvalidInput if it does not fit."""
+    shape = tuple(reversed(base.shape)) if transposed else tuple(base.shape)
+    if tuple(update.shape) != shape:
         raise InvalidInput(
-            f"the edited weights leave the range of {weights.dtype}: the update is too large"
+            f"a delta of shape {list(update.shape)} does not fit a weight of shape "
+            f"{list(shape)} (outputs, inputs): was it made for another base?"
         )
-    return weights
+    if isinstance(update, Dense):
+        return [_Whole(update.w.T if transposed else update.w)]
+    left, right = (update.v, update.u.T) if transposed else (update.u.T, update.v)
+    columns, rows = left.double().unsqueeze(2), right.double().contiguous().unsqueeze(1)
+    return [_Outer(*pair) for pair in zip(columns, rows, strict=True)]
+
+
+def _tiles(matrix: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the tiles that cover a matrix."""
+    for row in range(0, matrix.shape[0], TILE_ROWS):
+        for col in range(0, matrix.shape[1], TILE_COLS):
+            yield slice(row, row + TILE_ROWS), slice(col, col + TILE_COLS)
+
+
+def _narrow(total: Tensor, out: Tensor) -> None:
+    """Cast float64 to float32 and that to the dtype of `out`. Raises: InvalidInput."""
+    single = total.float()
+    out.copy_(single)
+    # Rounding keeps order, so the extremes tell for all; NaN comes through as an extreme.
+    extremes = torch.stack(torch.aminmax(single)).to(out.dtype)
+    if not all(map(math.isfinite, extremes.tolist())):
+        raise InvalidInput(
+            f"the edited weights leave the range of {out.dtype}: the update is too large, or the "
+            "base itself holds weights that are not finite"
+        )
 
 
 def raw_bytes(weights: Tensor) -> memoryview:
     """The little-endian bytes of a tensor as a checkpoint stores them."""
     flat = weights.detach().to("cpu").contiguous().view(torch.uint8).flatten()
-    return memoryview(flat.numpy())
+    return flat.numpy().data
 
 
 def digest(weights: Tensor) -> str:
@@ -121,7 +156,7 @@ def digest(weights: Tensor) -> str:
     return tensor_digest(NAMES[weights.dtype], tuple(weights.shape), raw_bytes(weights))
 
 
-def from_raw(entry: TensorEntry, raw: memoryview | np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def from_raw(entry: TensorEntry, raw: memoryview | np.ndarray[Any, Any]) -> Tensor:
     """The tensor a checkpoint stores, in its own dtype and layout (a copy).
 
     Raises: InvalidInput for a dtype that cannot be edited.
@@ -138,9 +173,11 @@ def from_raw(entry: TensorEntry, raw: memoryview | np.ndarray) -> Tensor:  # typ
 def select(update: ParameterDelta, components: Iterable[int]) -> ParameterDelta:
     """The columns of a low-rank update that belong to some facts of a batch.
 
-    Raises: InvalidInput for a dense update, which has no components.
+    Raises: InvalidInput for a dense update, which has no components, and for one it does not have.
     """
-    if isinstance(update, LowRank):
-        chosen = list(components)
-        return LowRank(update.u[:, chosen].contiguous(), update.v[chosen].contiguous())
-    raise InvalidInput("a dense update cannot be taken apart: revert the whole batch")
+    if not isinstance(update, LowRank):
+        raise InvalidInput("a dense update cannot be taken apart: revert the whole batch")
+    chosen, rank = list(components), update.v.shape[0]
+    if not chosen or not all(0 <= number < rank for number in chosen):
+        raise InvalidInput(f"a delta of rank {rank} has no components {chosen}")
+    return LowRank(update.u[:, chosen].contiguous(), update.v[chosen].contiguous())

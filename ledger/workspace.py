@@ -6,7 +6,7 @@ made once per process and only when a verb needs it.
 Rules: the base is checked before it is used; `at_head` puts the live model at the head and compares
 its digests with the recorded ones; `rest` leaves it at the head again.
 
-    workspace = Workspace(journal, store, cache)
+    workspace = Workspace(journal, store, cache, author)
     head, plan = workspace.at_head()
     workspace.live.model.generate(["..."], 10)
 """
@@ -35,11 +35,11 @@ from store.objects import ObjectStore
 class Workspace:
     """Lazily opened parts of one ledger. Not for use by several threads."""
 
-    def __init__(self, journal: Journal, store: ObjectStore, cache: Path) -> None:
+    def __init__(self, journal: Journal, store: ObjectStore, cache: Path, author: str) -> None:
         self.journal, self.store = journal, store
         self.record: ModelRecord = journal.model()
-        self._cache = cache
-        self._held: dict[int, float] | None = None
+        self._cache, self._author = cache, author
+        self._held: tuple[int, dict[int, float]] = 0, {}
 
     @property
     def seed(self) -> int:
@@ -71,7 +71,7 @@ class Workspace:
     @cached_property
     def statistics(self) -> Statistics:
         """Second moments."""
-        return Statistics(self.journal, self.store, self.live)
+        return Statistics(self.journal, self.store, self.live, self._author)
 
     @cached_property
     def examiner(self) -> Examiner:
@@ -124,13 +124,13 @@ class Workspace:
         keys = [key.double() for key in found if key is not None]
         return torch.cat(keys, dim=1) if keys else None
 
-    def holding(self) -> dict[int, float]:
-        """Last known reliability of each edit."""
-        if self._held is None:
-            rows = self.journal.measurements(metric="reliability")
-            self._held = {row.edit_id: row.value for row in rows if row.edit_id is not None}
-        return self._held
+    def holding(self, version: int, plan: Plan) -> dict[int, float]:
+        """Reliability of the active edits' own prompts on the head, measured once per version."""
+        if self._held[0] != version:
+            edits = self.journal.edits(self.journal.history().active(version))
+            self._held = version, self.examiner.holding(edits, plan)
+        return self._held[1]
 
-    def applied(self, edit: int, reliability: float, earlier: Mapping[int, float]) -> None:
-        """A new edit holds as measured, and earlier ones as it left them."""
-        self.holding().update({edit: reliability, **earlier})
+    def applied(self, version: int, holding: Mapping[int, float]) -> None:
+        """A new version was measured as a candidate: its edits hold as found then."""
+        self._held = version, dict(holding)

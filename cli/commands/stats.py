@@ -1,6 +1,6 @@
 """`kel stats`: the second moments that covariance-based methods need.
 
-Promise: what was computed once for a base, a layer and a corpus is found again, not recomputed.
+Promise: what is measured is stored with its corpus and count; edits use the newest.
 
     kel stats --layer 3 --tokens 100000
 """
@@ -22,19 +22,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--layer", metavar="N", type=click.IntRange(min=0), help="This layer only.")
+@click.option(
+    "--layer",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="The layer (default: the one that rome edits).",
+)
 @click.option(
     "--corpus",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A text file; without it the corpus that comes with the base.",
+    help="A text file; without it the embedded world, or texts sampled from the model.",
 )
 @click.option("--tokens", metavar="N", type=click.IntRange(min=1), help="Read N tokens of it.")
 @common
 def command(
     invocation: Invocation, layer: int | None, corpus: Path | None, tokens: int | None
 ) -> int:
-    """Find or compute the second moments of the keys."""
+    """Measure the second moment of a layer's keys; edits use the newest."""
     with changing(invocation) as ledger, invocation.output.progress("stats") as bar:
         views = ledger.stats(layer, corpus, tokens, progress=bar.stage)
     return invocation.emit("stats", {"stats": views}, _layout(views))
@@ -46,12 +51,11 @@ def _layout(views: Sequence[StatsView]) -> Iterator[Item]:
             str(view.layer),
             view.parameter,
             str(view.count),
-            "computed" if view.computed else "found",
             short(view.moment),
             short(view.factor),
             view.corpus,
         )
         for view in views
     ]
-    headings = ("layer", "parameter", "keys", "", "moment", "factor", "corpus")
+    headings = ("layer", "parameter", "keys", "moment", "factor", "corpus")
     yield Table(headings, rows, right=(0, 2))

@@ -9,6 +9,7 @@ well; nothing is repaired or deleted. Exit 4 for an error, 1 for a warning, else
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,17 @@ _STYLE = MappingProxyType({"error": "red", "warning": "yellow"})
 
 @click.command()
 @click.option("--weights", is_flag=True, help="Rebuild the weights of every version as well.")
+@click.option(
+    "--anchor",
+    metavar="EXPORT",
+    type=click.Path(exists=True, path_type=Path),
+    help="An exported folder or its kel.json: the entry it names must still be in the history.",
+)
 @common
-def command(invocation: Invocation, weights: bool) -> int:
+def command(invocation: Invocation, weights: bool, anchor: Path | None) -> int:
     """Check the history, the records and the stored objects."""
     with opened(invocation) as ledger:
-        findings = ledger.verify(weights)
+        findings = ledger.verify(weights, anchor)
     status = max((_STATUS.get(finding.severity, 0) for finding in findings), default=0)
     content = {"ok": status == 0, "findings": findings}
     return invocation.emit("verify", content, _layout(findings), status)

@@ -28,6 +28,7 @@ from editors.requests import EditRequest, Probe
 from ledger.errors import InvalidInput
 
 Record = Mapping[str, Any]
+_BROKEN = (EditorError, InvalidInput, KeyError, TypeError, ValueError, AttributeError)
 
 
 def read_requests(path: Path) -> Iterator[EditRequest]:
@@ -38,16 +39,15 @@ def read_requests(path: Path) -> Iterator[EditRequest]:
     for place, record in _records(path):
         try:
             yield to_request(record)
-        except (EditorError, KeyError, TypeError, ValueError, InvalidInput) as error:
-            reason = f"misses the field {error}" if isinstance(error, KeyError) else str(error)
-            raise InvalidInput(f"{path}, {place}: {reason}") from error
+        except _BROKEN as error:
+            raise InvalidInput(f"{path}, {place}: {_reason(error)}") from error
 
 
 def to_request(record: Record) -> EditRequest:
     """The request of one record of a known shape.
 
-    Raises: InvalidInput if the shape is unknown; InvalidRequest, KeyError, TypeError or ValueError
-    if the record is broken.
+    Raises: InvalidInput if the shape is unknown; InvalidRequest, KeyError, TypeError, ValueError or
+    AttributeError if the record is broken.
     """
     if not isinstance(record, Mapping):
         raise InvalidInput(f"a record is a JSON object, not {type(record).__name__}")
@@ -68,21 +68,32 @@ def _records(path: Path) -> Iterator[tuple[str, Record]]:
                 raise InvalidInput(f"{path}: a .json file of requests holds a list of records")
             yield from ((f"record {i}", record) for i, record in enumerate(listed))
             return
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:  # decoded one by one, so that a bad one can be named
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield f"line {number}", _parse(line, path, number)
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not UTF-8 JSON: {error}") from error
 
 
-def _parse(line: str, path: Path, number: int) -> Record:
+def _parse(line: bytes, path: Path, number: int) -> Record:
+    place = f"{path}, line {number}"
     try:
-        return json.loads(line)  # type: ignore[no-any-return]
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InvalidInput(f"{path}, line {number}: not JSON ({error})") from error
+        return json.loads(line.decode("utf-8"))  # type: ignore[no-any-return]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{place}: not UTF-8 ({error}); save the file as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{place}: not JSON ({error}); one object a line") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, EditorError | InvalidInput):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"misses the field {error}"
+    return f"a field is of another kind than records of this shape have ({error})"
 
 
 def _kel(record: Record) -> EditRequest:

@@ -23,11 +23,20 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Row = dict[str, Any]
 
-ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\b": "\\b"}
+ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\f": "\\f",
+    "\b": "\\b",
+}
 KEYS = {"base_tensor": ("model_id", "parameter"), "object": ("oid",)}
 NUMBERS = ("id", "batch_id", "model_id", "entry_seq", "hash")
 MEANING = {
-    *("config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json"),
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer.model"),
+    "tokenizer_config.json",
     *("vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
 }
 
@@ -88,8 +97,9 @@ def read_object(data: bytes) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 def write_object(tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]], meta: str) -> bytes:
+    names = sorted(tensors)
     parts, end = [f'"__metadata__":{{"kel":{canonical(meta)}}}'], 0
-    for name in sorted(tensors):
+    for name in names:
         assert re.fullmatch(r"[A-Za-z0-9_.]{1,200}", name)
         dtype, shape, raw = tensors[name]
         assert len(raw) == math.prod(shape) * {"F32": 4, "F64": 8}[dtype]
@@ -98,7 +108,7 @@ def write_object(tensors: Mapping[str, tuple[str, tuple[int, ...], bytes]], meta
         parts.append(f'"{name}":{{"dtype":"{dtype}","shape":[{sizes}],{place}}}')
     header = ("{" + ",".join(parts) + "}").encode()
     header += b" " * (-len(header) % 8)
-    return struct.pack("<Q", len(header)) + header + b"".join(tensors[n][2] for n in sorted(tensors))
+    return struct.pack("<Q", len(header)) + header + b"".join(tensors[n][2] for n in names)
 
 
 # --- weights ------------------------------------------------------------------------------------

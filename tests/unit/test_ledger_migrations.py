@@ -12,7 +12,7 @@ from sqlalchemy import event
 from ledger import db, schema
 from ledger.db import Database
 from ledger.errors import IntegrityFailure, SchemaTooOld, exit_code_of
-from ledger.models import METADATA, REVISIONS
+from ledger.models import METADATA
 from tests.sim.ledger_sample import full, select_all
 
 
@@ -76,7 +76,7 @@ def old(filled):
 def test_there_is_one_head_and_the_program_knows_every_revision_in_order():
     script = ScriptDirectory.from_config(schema._config())
     assert script.get_heads() == [schema.CURRENT]
-    assert [step.revision for step in script.walk_revisions()][::-1] == list(REVISIONS)
+    assert [step.revision for step in script.walk_revisions()][::-1] == list(schema.REVISIONS)
 
 
 def test_the_migrations_build_the_models(empty):
@@ -199,8 +199,8 @@ def test_of_two_programs_that_upgrade_at_once_both_succeed(old, monkeypatch):
 
     monkeypatch.setattr(schema, "_point", other)
     database = Database.open(old)
-    with database.read() as session:
-        assert schema.revision(session.connection()) == schema.CURRENT
+    with database.read() as snapshot:
+        assert schema.revision(snapshot) == schema.CURRENT
     database.close()
 
 
@@ -226,8 +226,7 @@ def test_the_triggers_refuse_to_change_remove_or_replace_a_row(guarded, tmp_path
 
 def test_foreign_keys_are_on_again_for_every_connection_after_an_upgrade(old):
     database = Database.open(old)
-    for session in (database.read, database.write):
-        with session() as opened:
-            rows = opened.connection().exec_driver_sql("PRAGMA foreign_keys").all()
-            assert rows == [(1,)]
+    for way in (database.read, database.write):
+        with way() as opened:
+            assert opened.query("PRAGMA foreign_keys") == [{"foreign_keys": 1}]
     database.close()

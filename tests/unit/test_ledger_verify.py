@@ -62,6 +62,10 @@ def test_an_intact_ledger_has_no_findings(original):
     assert findings(original) == []
 
 
+def test_every_table_is_verified():
+    assert sorted((*ROW_TABLES, "entry")) == TABLES
+
+
 def test_the_sample_has_two_rows_in_each_table(copy):
     _, connection = copy
     assert {n: len(select_all(connection, n)) > 1 for n in TABLES} == {

@@ -1,0 +1,148 @@
+"""SQLite by the standard library alone: a connection as the ledger wants it, and asking on one.
+
+Promise: what is asked within one snapshot is answered from one state; asking changes nothing;
+errors of SQLite become errors of the ledger.
+
+Rules: SQLAlchemy is not imported here, because reading commands must start at once; a statement is
+a literal with named parameters, never text made from input.
+
+    snapshots = Snapshots(path, busy_seconds=30.0)
+    with translated(path), snapshots.taken() as snapshot:
+        snapshot.query("SELECT subject FROM edit WHERE id = :id", id=3)    # [{'subject': 'Rome'}]
+    snapshots.close()
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString, Protocol
+from urllib.parse import quote
+
+from ledger.errors import Busy, IntegrityFailure, LedgerError
+
+Value = str | int | float | None
+Row = dict[str, Any]
+
+
+class Reading(Protocol):
+    """One consistent state of the ledger that can be asked."""
+
+    def query(self, sql: LiteralString, /, **parameters: Value) -> list[Row]:
+        """The rows of a literal statement; `:name` in it is the parameter of that name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One state, on a connection of the standard library."""
+
+    connection: sqlite3.Connection
+
+    def query(self, sql: LiteralString, /, **parameters: Value) -> list[Row]:
+        """All rows of the answer, column -> value."""
+        return list(self.stream(sql, **parameters))
+
+    def stream(self, sql: LiteralString, /, **parameters: Value) -> Iterator[Row]:
+        """The same, read little by little."""
+        cursor = self.connection.execute(sql, parameters)
+        names = [column[0] for column in cursor.description]
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))
+
+
+class Snapshots:
+    """Takes snapshots of one database; keeps their connections for the next ones."""
+
+    def __init__(self, path: Path, busy_seconds: float) -> None:
+        self._path, self._busy_seconds = path, busy_seconds
+        self._idle: list[sqlite3.Connection] = []
+
+    @contextmanager
+    def taken(self) -> Iterator[Snapshot]:
+        """The state of now, until the block ends."""
+        connection = self._connection()
+        try:
+            connection.execute("BEGIN")
+            yield Snapshot(connection)
+        finally:
+            self._give_back(connection)
+
+    def close(self) -> None:
+        """Close what waits; a later snapshot connects again."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _connection(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = connect(self._path, self._busy_seconds)
+        # Not mode=ro: such a connection cannot clear the write-ahead log away when it is the last.
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.rollback()
+        except sqlite3.Error:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+
+def connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to an existing file in autocommit mode: every BEGIN stands where it is meant.
+
+    Raises: sqlite3.Error.
+    """
+    # mode=rw: a file that vanished is an error, never a new empty database.
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=rw",
+        uri=True,
+        timeout=busy_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != ("wal",):
+        raise sqlite3.OperationalError(f"journal mode is {mode[0]}; WAL needs a local file system")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA trusted_schema=OFF")
+    # Without this, INSERT OR REPLACE removes a row and no DELETE trigger sees it.
+    connection.execute("PRAGMA recursive_triggers=ON")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite into those of the ledger."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translation(error, path) from error
+
+
+def translation(error: BaseException | None, path: Path) -> LedgerError:
+    """The ledger's error for one of SQLite; it never carries the text of a fact."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Busy(f"{path} is locked by another process; nothing was recorded. Try again.")
+    undecodable = "decode to UTF-8" in str(error)
+    if undecodable or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return IntegrityFailure(f"{path} is damaged ({error}); restore a backup.")
+    if code == sqlite3.SQLITE_FULL:
+        return LedgerError(f"the disk of {path} is full; nothing was recorded. Make room, repeat.")
+    if code == sqlite3.SQLITE_READONLY:
+        return LedgerError(f"{path} cannot be written: it is read-only.")
+    return LedgerError(f"the database {path} refused: {error}")
