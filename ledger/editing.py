@@ -63,8 +63,8 @@ class Editing:
         """
         candidates = Candidates(self._w)
         candidates.hparams(settings)  # a setting that makes no sense is refused whatever the answer
-        head, plan = self._w.at_head()
         try:
+            head, plan = self._w.at_head()
             before, known = self._current_answer(request)
             if known:
                 return _no_op(request, head, settings, before)

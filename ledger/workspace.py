@@ -110,10 +110,18 @@ class Workspace:
         return plan
 
     def rest(self) -> None:
-        """Bring the live model back to the head if it was loaded."""
-        if "live" in self.__dict__:
-            history = self.journal.history()
-            self.live.show(self.versions.plan(history.active(history.head)))
+        """Bring the live model back to the head if it was loaded; Ctrl-C does not stop it."""
+        if "live" not in self.__dict__:
+            return
+        try:
+            self._show_head()
+        except KeyboardInterrupt:
+            self._show_head()
+            raise
+
+    def _show_head(self) -> None:
+        history = self.journal.history()
+        self.live.show(self.versions.plan(history.active(history.head)))
 
     def active_keys(self, parameter: str) -> torch.Tensor | None:
         """Keys of the active edits on a parameter, [m, n] float64; None if there are none."""

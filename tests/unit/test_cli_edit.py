@@ -161,7 +161,7 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
         (("undo",), "undo", (), {"note": "", "author": None}),
         (("replay", "--to", "v1", "--out", "d"), "replay", ("v1", Path("d")), {}),
         (("test", "--at", "v1", "1", "2"), "test", ("v1", ("1", "2")), {}),
-        (("verify", "--weights"), "verify", (True,), {}),
+        (("verify", "--weights"), "verify", (True, None), {}),
         (("export", "d", "--at", "v1"), "export", (Path("d"), "v1"), {}),
         (("stats", "--layer", "3", "--tokens", "9"), "stats", (3, None, 9), {}),
         (("gc", "--dry-run"), "gc", (True,), {}),

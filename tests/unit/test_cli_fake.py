@@ -150,15 +150,15 @@ class FakeLedger:
         view = views.TestView(3, (ROW,), {"reliability": 1.0}, {"reliability": 0.5}, 2)
         return self._do("test", view, at, refs)
 
-    def verify(self, weights=False):
-        return self._do("verify", [], weights)
+    def verify(self, weights=False, anchor=None):
+        return self._do("verify", [], weights, anchor)
 
     def export(self, directory, at="HEAD"):
         view = ExportView(str(directory), 3, (DOWN,), SHA, 18_400_000)
         return self._do("export", view, directory, at)
 
     def stats(self, layer=None, corpus=None, tokens=None, progress=None):
-        view = StatsView(3, DOWN, "world", 1000, 1e-6, SHA, SHA, True)
+        view = StatsView(3, DOWN, "world", 1000, 1e-6, SHA, SHA)
         return self._do("stats", [view], layer, corpus, tokens)
 
     def gc(self, dry_run=False, grace_seconds=0):
