@@ -1,7 +1,8 @@
 """What is to be edited: facts and requests, valid from the moment they exist.
 
 Promise: every instance holds a prompt with exactly one `{}` where the subject stands, and texts
-without control characters or lone surrogates, each within its limit.
+without control characters (prompts may hold newlines and tabs) or lone surrogates, each within
+its limit.
 Rules: slots are filled with `str.replace`, never `str.format`; surrounding whitespace of subjects
 and targets is dropped; anything that cannot be repaired so is `InvalidRequest` naming the field.
 
@@ -24,6 +25,7 @@ SLOT = "{}"
 SUBJECT_LIMIT = 500
 PROMPT_LIMIT = 2000
 TARGET_LIMIT = 500
+LAYOUT = "\n\t"  # the only control characters of benchmark prompts
 
 _CJK = (
     (0x3000, 0x30FF),
@@ -48,7 +50,7 @@ class Probe:
     answer: str | None = None
 
     def __post_init__(self) -> None:
-        _checked("probe prompt", self.prompt, PROMPT_LIMIT)
+        _checked("probe prompt", self.prompt, PROMPT_LIMIT, LAYOUT)
         if self.answer is not None:
             object.__setattr__(self, "answer", _stripped("probe answer", self.answer, TARGET_LIMIT))
 
@@ -118,7 +120,7 @@ class EditRequest(Fact):
         super().__post_init__()
         texts = _sequence("paraphrases", self.paraphrases)
         for text in texts:
-            _whole("paraphrase", _checked("paraphrase", text, PROMPT_LIMIT))
+            _whole("paraphrase", _checked("paraphrase", text, PROMPT_LIMIT, LAYOUT))
         object.__setattr__(self, "paraphrases", texts)
         for name in ("neighbourhood", "same_subject", "portability"):
             probes = tuple(_probe(name, p) for p in _sequence(name, getattr(self, name)))
@@ -134,7 +136,7 @@ class EditRequest(Fact):
 
 def _template(prompt: object, subject: str) -> str:
     """The prompt as a template with exactly one slot; raises InvalidRequest where it cannot be."""
-    text = _checked("prompt", prompt, PROMPT_LIMIT)
+    text = _checked("prompt", prompt, PROMPT_LIMIT, LAYOUT)
     slots = text.count(SLOT)
     places = list(_occurrences(text, subject))
     if slots > 1:
@@ -176,7 +178,7 @@ def _stripped(field: str, value: object, limit: int) -> str:
     return _checked(field, value.strip() if isinstance(value, str) else value, limit)
 
 
-def _checked(field: str, value: object, limit: int) -> str:
+def _checked(field: str, value: object, limit: int, allowed: str = "") -> str:
     """The value if it is a usable text of at most `limit` characters, else InvalidRequest."""
     if not isinstance(value, str):
         raise InvalidRequest(f"{field} must be a text, not {type(value).__name__}")
@@ -186,7 +188,7 @@ def _checked(field: str, value: object, limit: int) -> str:
         raise InvalidRequest(f"{field} has {len(value)} characters, the limit is {limit}: shorten")
     for place, char in enumerate(value):
         category = unicodedata.category(char)
-        if category in ("Cc", "Cs"):
+        if category in ("Cc", "Cs") and char not in allowed:
             kind = "control character" if category == "Cc" else "lone surrogate"
             raise InvalidRequest(
                 f"{field} has a {kind} U+{ord(char):04X} at character {place}: remove it"

@@ -60,7 +60,8 @@ def test_braces_in_a_prompt_are_only_text() -> None:
         ({"target_new": "x" * 501}, "target_new has 501"),
         ({"target_true": "x" * 501}, "target_true has 501"),
         ({"subject": "A\x00da"}, "subject has a control character U[+]0000 at character 1"),
-        ({"prompt": "Ada\nis"}, "prompt has a control character U[+]000A"),
+        ({"prompt": "Ada\vis"}, "prompt has a control character U[+]000B"),
+        ({"subject": "A\nda"}, "subject has a control character U[+]000A"),
         ({"target_new": "a\x85b"}, "target_new has a control character U[+]0085"),
         ({"target_new": "a\ud800"}, "target_new has a lone surrogate U[+]D800"),
         ({"subject": 3}, "subject must be a text, not int"),
@@ -132,3 +133,10 @@ def test_requests_errors_and_tables_import_without_torch() -> None:
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_prompts_may_hold_newlines_and_tabs_as_benchmark_records_do() -> None:
+    request = EditRequest(
+        "Ada", "Chapter 2.\n\nAda was born in", "Paris", paraphrases=("A\tb Ada",)
+    )
+    assert request.text == "Chapter 2.\n\nAda was born in"
