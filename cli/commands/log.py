@@ -7,7 +7,7 @@ Promise: every entry is there, also those that changed no weight (tests, tags, r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +18,9 @@ from cli.output import Item, Span
 
 if TYPE_CHECKING:
     from ledger.views import LogView
+
+
+_SHOWN = 3  # a test or a batch may be about hundreds of edits; `--json` has them all
 
 
 @click.command()
@@ -48,7 +51,13 @@ def _oneline(entries: list[LogView]) -> Iterator[Item]:
 
 def _subject(entry: LogView) -> str:
     tags = f"({', '.join(entry.tags)}) " if entry.tags else ""
-    return tags + ("; ".join(entry.facts) or _named(entry) or entry.note)
+    return tags + ("; ".join(_few(entry.facts)) or _named(entry) or entry.note)
+
+
+def _few(facts: Sequence[str]) -> tuple[str, ...]:
+    """The first facts, and how many more there are."""
+    more = len(facts) - _SHOWN
+    return (*facts[:_SHOWN], f"and {more} more") if more > 0 else tuple(facts)
 
 
 def _named(entry: LogView) -> str:
@@ -71,7 +80,7 @@ def _blocks(entries: list[LogView]) -> Iterator[Item]:
             Span(tags, "green"),
             Span(f"  {when(entry.created_at)}  {entry.author}", "dim"),
         )
-        about = entry.facts or (_named(entry),)
+        about = _few(entry.facts) or (_named(entry),)
         yield from (("    ", text) for text in about if text)
         if entry.note:
             yield from (("    ", text) for text in entry.note.split("\n"))
