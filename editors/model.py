@@ -12,7 +12,6 @@ Rules: attention is "eager": its gradients are deterministic and every architect
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +20,13 @@ from typing import Any, Literal, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging as transformers_logging
 
 from editors.architectures import Architecture, Layout, architecture_of
 from editors.batch import Batch, Side, pad_rows
 from editors.errors import LayerOutOfRange, UnsupportedModel
 from editors.generation import continue_rows, greedy
+from editors.loading import read_folder
 from editors.prompts import encode, natural_stop
 from editors.trace import Trace
 
@@ -64,24 +62,12 @@ class EditableModel:
     def load(cls, folder: Path, *, dtype: DType = "float32", device: str = "cpu") -> Self:
         """Read a checkpoint folder (config.json, *.safetensors, tokenizer.json).
 
-        Raises: UnsupportedModel for folders without these, quantised or unknown models.
+        Raises: UnsupportedModel for folders without these, for quantised, unknown or incomplete
+        models.
         """
-        folder = Path(folder)
-        _check_folder(folder)
         if dtype not in _DTYPES:
             raise UnsupportedModel(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
-        with _quiet_loading():
-            model = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=_DTYPES[dtype],
-                attn_implementation=_ATTENTION,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-            )
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
+        model, tokenizer = read_folder(Path(folder), _DTYPES[dtype], attention=_ATTENTION)
         architecture = architecture_of(model.config)
         model.eval().requires_grad_(False).to(device)
         return cls(model, tokenizer, architecture)
@@ -267,31 +253,3 @@ class EditableModel:
 
 def _rows(x: Tensor, at: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])[at]
-
-
-@contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Without the progress bar that transformers draws even where nobody watches."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-def _check_folder(folder: Path) -> None:
-    config = folder / "config.json"
-    if not config.is_file():
-        raise UnsupportedModel(f"{folder} has no config.json: give the folder of a checkpoint")
-    if not any(folder.glob("*.safetensors")):
-        raise UnsupportedModel(
-            f"{folder} has no *.safetensors: convert the weights, pickled files are never read"
-        )
-    try:
-        quantised = json.loads(config.read_text(encoding="utf-8")).get("quantization_config")
-    except (ValueError, AttributeError) as error:
-        raise UnsupportedModel(f"{config} is not a JSON object") from error
-    if quantised:
-        raise UnsupportedModel(f"{folder} holds a quantised model: use the unquantised weights")

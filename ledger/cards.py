@@ -9,10 +9,13 @@ effect).
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-_SPECIAL = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]<>()#+-.!|~$&"})
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]<>()#+-.!|~$&:"})
+_JOINERS = "\u200c\u200d"  # part of how Persian, Indic scripts and emoji are spelled
+_HIDDEN = frozenset({"Cc", "Cf", "Cs"})
 _COLUMNS = ("reliability", "generalization", "locality", "locality_random")
 
 
@@ -86,8 +89,18 @@ def _table(facts: list[Mapping[str, Any]]) -> list[str]:
 
 def _plain(text: str) -> str:
     """Text that Markdown and HTML show as it is, on one line."""
-    return " ".join(text.split()).translate(_SPECIAL)
+    return _visible(text).translate(_SPECIAL)
 
 
 def _code(text: str) -> str:
-    return " ".join(text.split()).replace("`", "'")
+    return _visible(text).replace("`", "'")
+
+
+def _visible(text: str) -> str:
+    """One line, with what reorders or hides text named instead."""
+    return "".join(
+        f"[U+{ord(char):04X}]"
+        if unicodedata.category(char) in _HIDDEN and char not in _JOINERS
+        else char
+        for char in " ".join(text.split())
+    )

@@ -54,6 +54,8 @@ def export_plan(workspace: Workspace, version: int, plan: Plan, target: Path) ->
                 )
             written[tensor.key] = tensor.sha256
             yield tensor.key, raw_bytes(tensor.weights)
+            # Else this tensor would stay in memory while the next one is folded.
+            del tensor
 
     digest = weights_digest(workspace.record.base_digest, recorded)
     with tempfile.TemporaryDirectory() as scratch:

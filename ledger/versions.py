@@ -27,7 +27,7 @@ from ledger.deltas import decode_delta
 from ledger.errors import BaseMismatch, Conflict, InvalidInput
 from ledger.journal import Journal
 from ledger.records import EditRecord
-from ledger.weights import digest, fold, from_raw, select
+from ledger.weights import digest, fold_, from_raw, select
 from store.checkpoints import Checkpoint
 from store.objects import ObjectStore
 
@@ -114,7 +114,7 @@ class Versions:
             yield self._folded(parameter, plan[parameter])
 
     def _folded(self, parameter: str, updates: tuple[ParameterDelta, ...]) -> Folded:
-        weights = fold(self.base(parameter), updates, transposed=self._conv1d)
+        weights = fold_(self.base(parameter), updates, transposed=self._conv1d)
         return Folded(parameter, self.key(parameter), digest(weights), weights)
 
     def base(self, parameter: str) -> Tensor:
@@ -123,7 +123,7 @@ class Versions:
         Raises: BaseMismatch.
         """
         entry = self.checkpoint.entry(self.key(parameter))
-        tensor = from_raw(entry, self.checkpoint.raw(entry.name))
+        tensor = from_raw(entry, self.checkpoint.own(entry.name))
         recorded = self._journal.base_tensors().get(parameter)
         if recorded is not None and digest(tensor) != recorded.sha256:
             raise BaseMismatch(

@@ -36,6 +36,9 @@ from store.checkpoints import TensorEntry, tensor_digest
 # 2 MB of float64: large enough that the calls cost little, small enough for the caches of a core or
 # two; 1024 columns, so that a row's factor stays in the innermost one.
 TILE_ROWS, TILE_COLS = 256, 1024
+# So small that torch keeps a tile on one thread: for a few components, waiting for a second core
+# that is busy costs far more than it can bring.
+QUIET_ROWS, FEW = 32, 8
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -47,9 +50,19 @@ def fold(base: Tensor, updates: Sequence[ParameterDelta], *, transposed: bool) -
     Shapes: base [rows, cols] as stored; updates in Linear layout ([cols, rows] if transposed).
     Raises: InvalidInput if an update does not fit or the sum leaves the dtype's finite range.
     """
+    return _folded(base, updates, transposed, out=torch.empty_like(base))
+
+
+def fold_(base: Tensor, updates: Sequence[ParameterDelta], *, transposed: bool) -> Tensor:
+    """As `fold`, into `base` itself: no second tensor. After an exception `base` is of no use."""
+    return _folded(base, updates, transposed, out=base)
+
+
+def _folded(
+    base: Tensor, updates: Sequence[ParameterDelta], transposed: bool, *, out: Tensor
+) -> Tensor:
     terms = [term for update in updates for term in _terms(update, base, transposed)]
-    out = torch.empty_like(base)
-    for rows, cols in _tiles(base):
+    for rows, cols in _tiles(base, len(terms)):
         tile = base[rows, cols].double()
         for term in terms:
             term.add_to(tile, rows, cols)
@@ -70,14 +83,14 @@ class Accumulator:
     def add(self, update: ParameterDelta) -> None:
         """Add one update, component by component. After an exception the sum is of no use."""
         terms = _terms(update, self._base, self._transposed)
-        for rows, cols in _tiles(self._sum):
+        for rows, cols in _tiles(self._sum, len(terms)):
             for term in terms:
                 term.add_to(self._sum[rows, cols], rows, cols)
 
     def weights(self) -> Tensor:
         """The weights of the sum so far, in the base's dtype. Raises: InvalidInput, as `fold`."""
         out = torch.empty_like(self._base)
-        for rows, cols in _tiles(out):
+        for rows, cols in _tiles(out, 0):
             _narrow(self._sum[rows, cols], out[rows, cols])
         return out
 
@@ -125,11 +138,12 @@ def _terms(update: ParameterDelta, base: Tensor, transposed: bool) -> list[_Term
     return [_Outer(*pair) for pair in zip(columns, rows, strict=True)]
 
 
-def _tiles(matrix: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the tiles that cover a matrix."""
-    for row in range(0, matrix.shape[0], TILE_ROWS):
+def _tiles(matrix: Tensor, terms: int) -> Iterator[tuple[slice, slice]]:
+    """Rows and columns of the tiles that cover a matrix; their size changes no bit."""
+    height = QUIET_ROWS if terms <= FEW and torch.get_num_threads() > 1 else TILE_ROWS
+    for row in range(0, matrix.shape[0], height):
         for col in range(0, matrix.shape[1], TILE_COLS):
-            yield slice(row, row + TILE_ROWS), slice(col, col + TILE_COLS)
+            yield slice(row, row + height), slice(col, col + TILE_COLS)
 
 
 def _narrow(total: Tensor, out: Tensor) -> None:
@@ -156,8 +170,8 @@ def digest(weights: Tensor) -> str:
     return tensor_digest(NAMES[weights.dtype], tuple(weights.shape), raw_bytes(weights))
 
 
-def from_raw(entry: TensorEntry, raw: memoryview | np.ndarray[Any, Any]) -> Tensor:
-    """The tensor a checkpoint stores, in its own dtype and layout (a copy).
+def from_raw(entry: TensorEntry, raw: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+    """The tensor a checkpoint stores, in its own dtype and layout; it lies in `raw` itself.
 
     Raises: InvalidInput for a dtype that cannot be edited.
     """
@@ -166,8 +180,7 @@ def from_raw(entry: TensorEntry, raw: memoryview | np.ndarray[Any, Any]) -> Tens
             f"{entry.name} is stored as {entry.dtype}; only F32, BF16 and F16 weights can be "
             "edited: use an unquantised checkpoint"
         )
-    buffer = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
-    return buffer.view(DTYPES[entry.dtype]).reshape(entry.shape)
+    return torch.from_numpy(raw).view(DTYPES[entry.dtype]).reshape(entry.shape)
 
 
 def select(update: ParameterDelta, components: Iterable[int]) -> ParameterDelta:

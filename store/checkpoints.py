@@ -34,7 +34,7 @@ from store.errors import (
     reading,
 )
 from store.filesystem import CHUNK
-from store.headers import TensorEntry, opened, pread_exact, read_header
+from store.headers import TensorEntry, opened, pread_exact, pread_into, read_header
 from store.layout import is_oid
 
 if TYPE_CHECKING:
@@ -104,6 +104,14 @@ class Checkpoint:
         with opened(entry.file) as fd:
             data = pread_exact(fd, entry.nbytes, entry.start, entry.file)
         return np.frombuffer(data, np.uint8)
+
+    def own(self, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """As `raw`, in memory that is the caller's to change."""
+        entry = self.entry(name)
+        data = np.empty(entry.nbytes, np.uint8)
+        with opened(entry.file) as fd:
+            pread_into(fd, data.data, entry.start, entry.file)
+        return data
 
     def digest(self, name: str) -> str:
         """`tensor_digest` of one tensor, read in chunks. Raises: as `raw`."""

@@ -102,6 +102,17 @@ def pread_exact(fd: int, length: int, offset: int, path: Path) -> bytes:
     return b"".join(parts)
 
 
+def pread_into(fd: int, view: memoryview, offset: int, path: Path) -> None:
+    """Fill the bytes of `view` from `offset`. Raises: CheckpointCorrupt, StoreReadError."""
+    done = 0
+    while done < view.nbytes:
+        with reading("weight file", path):
+            taken = os.preadv(fd, [view[done:]], offset + done)
+        if not taken:
+            raise _corrupt(path, "it ends early")
+        done += taken
+
+
 def _header_length(path: Path, prefix: bytes, size: int) -> int:
     length = int(_LENGTH.unpack(prefix)[0])
     if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):

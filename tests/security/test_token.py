@@ -1,0 +1,89 @@
+"""P22: the Hub token appears nowhere but in requests to the Hub."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.e2e.harness import FACT, QUICK, Kel
+from tests.e2e.hub import served
+from tests.sim.hub_server import REPO, Fault, HubServer
+
+CANARY = "hf_CANARYbird+0123456789/abcdef"
+FORMS = (CANARY, "CANARY", quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()[:24])
+FAULTS = (
+    None, Fault(401), Fault(403, headers={"X-Error-Code": "GatedRepo"}), Fault(404), Fault(500),
+    Fault(cut=5),
+)  # fmt: skip
+
+
+@pytest.fixture(params=["environment", "file"])
+def hub(request, tiny_base: Path, tmp_path: Path, clean: None, monkeypatch) -> Iterator[HubServer]:
+    """A Hub, and a token for it."""
+    with served(tiny_base, tmp_path / "home") as server:
+        if request.param == "environment":
+            monkeypatch.setenv("HF_TOKEN", CANARY)
+        else:
+            (tmp_path / "home").mkdir()
+            (tmp_path / "home" / "token").write_text(CANARY)
+        yield server
+
+
+def test_the_token_is_sent_to_the_hub_and_shown_to_nobody(
+    hub: HubServer, bare: Kel, probes: Path, tmp_path: Path
+):
+    kel = bare
+    told = []
+    init = ("init", str(tmp_path / "l"), "--base", REPO, "--probes", str(probes), "--debug")
+    for fault in reversed(FAULTS):
+        hub.faults = lambda method, path, fault=fault: fault
+        result = kel(*init)
+        assert result.status == (8 if fault else 0)
+        told.append(result)
+    assert any(asked.authorization == f"Bearer {CANARY}" for asked in hub.asked)
+    kel.place = tmp_path / "l"
+    for argv in (
+        ("status",), ("log",), ("edit", *FACT, *QUICK, "--no-gate", "-m", "x"), ("show", "1"),
+        ("ask", "Ada is"), ("test",), ("revert", "1"), ("undo",), ("tag", "x"), ("replay",),
+        ("verify", "--weights"), ("export", str(tmp_path / "out")), ("gc",), ("diff", "v0", "v1"),
+        ("show", "99"), ("ask", ""), ("edit", *FACT, "--method", "x"), ("reapply", "1"),
+    ):  # fmt: skip
+        told += [kel(*argv, "--debug"), kel(*argv, "--json")]
+    assert leaks("\n".join(result.out + result.err for result in told).encode()) == []
+    kept = [path for place in ("l", "out") for path in (tmp_path / place).rglob("*")]
+    assert len(kept) > 10
+    assert [path for path in kept if path.is_file() and leaks(path.read_bytes())] == []
+
+
+@pytest.mark.parametrize("token", [f"{CANARY}\x01", f"{CANARY} x", f"{CANARY}é", f"{CANARY}\x7f"])
+def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(
+    hub: HubServer, bare: Kel, tmp_path: Path, monkeypatch, token: str
+):
+    monkeypatch.setenv("HF_TOKEN", token)
+    for argv in ((), ("--debug",), ("--json",)):
+        result = bare("init", str(tmp_path / "l"), "--base", REPO, *argv)
+        assert result.status == 2
+        assert "HF_TOKEN" in result.err
+        assert leaks((result.out + result.err).encode()) == []
+    assert hub.asked == []
+    assert not (tmp_path / "l").exists()
+
+
+def test_the_search_finds_a_token_in_each_form():
+    for text in FORMS:
+        assert leaks(f"x {text} y".encode())
+    assert leaks(b"nothing of it") == []
+
+
+def test_no_option_takes_a_token(bare: Kel):
+    for command in ((), ("init",), ("export",), ("edit",)):
+        assert "--token" not in bare(*command, "--help").out
+
+
+def leaks(data: bytes) -> list[str]:
+    """The forms of the token that are in `data`."""
+    return [form for form in FORMS if form.encode() in data]
