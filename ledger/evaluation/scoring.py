@@ -61,7 +61,7 @@ def predict(
     model: EditableModel, questions: Sequence[Question], *, free_tokens: int = FREE_TOKENS
 ) -> list[Prediction]:
     """Teacher-forced and free predictions, one per question, in order."""
-    free = model.generate([q.prompt for q in questions], free_tokens)
+    free = [_storable(text) for text in model.generate([q.prompt for q in questions], free_tokens)]
     answers = [q.answer or text.strip() for q, text in zip(questions, free, strict=True)]
     rows = [
         target_row(model, q.prompt, answer) if answer else None
@@ -72,6 +72,11 @@ def predict(
         Prediction(q.prompt, answer, row.labels if row else (), tokens, text)
         for q, answer, row, tokens, text in zip(questions, answers, rows, argmax, free, strict=True)
     ]
+
+
+def _storable(text: str) -> str:
+    """A generated text without NUL, which a byte-level model can say and no database can hold."""
+    return text.replace("\0", "\ufffd")
 
 
 @torch.no_grad()

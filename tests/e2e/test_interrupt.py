@@ -124,12 +124,13 @@ EDITING = WRITING | {
     ("argv", "points"),
     [
         (("edit", *FACT, *QUICK, "--no-gate"), EDITING),
+        (("edit", *FACT, *QUICK, "--dry-run"), {"progress", "predict", "half-written"}),
         (("revert", "1"), WRITING),
         (("reapply", "4"), WRITING),
         (("tag", "x"), WRITING | {"inserted-tag"}),
         (("test",), WRITING | {"predict", "half-written", "inserted-measurement"}),
     ],
-    ids=["edit", "revert", "reapply", "tag", "test"],
+    ids=["edit", "dry run", "revert", "reapply", "tag", "test"],
 )
 def test_an_interrupted_command_is_130_and_tells_the_truth(
     kel: Kel,

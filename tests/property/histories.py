@@ -50,7 +50,7 @@ class Case:
         rows, cols = int(rng.choice(ROWS)), int(rng.choice(COLS))
         base = _base(rng, rows, cols).to(DTYPES[dtype])
         shape = (cols, rows) if transposed else (rows, cols)
-        numbers = [int(n) for n in rng.permutation(np.arange(1, 6))]
+        numbers = [int(n) for n in rng.permutation(np.arange(1, 5))]
         updates = _updates(rng, numbers, *shape)
         return cls(base, dtype, transposed, updates, tuple(_walk(rng, numbers)))
 
