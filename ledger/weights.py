@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +33,9 @@ from editors.delta import Dense, LowRank, ParameterDelta
 from ledger.errors import InvalidInput
 from store.checkpoints import TensorEntry, tensor_digest
 
-# 2 MB of float64: large enough that the calls cost little, small enough for the caches of a core or
-# two; 1024 columns, so that a row's factor stays in the innermost one.
-TILE_ROWS, TILE_COLS = 256, 1024
+# 8 MB of float64: large enough that the calls cost little, small enough for the caches; 1024 columns,
+# so that the factor of a row stays in the innermost one.
+TILE_ROWS, TILE_COLS = 1024, 1024
 # So small that torch keeps a tile on one thread: for a few components, waiting for a second core
 # that is busy costs far more than it can bring.
 QUIET_ROWS, FEW = 32, 8
@@ -62,11 +62,10 @@ def _folded(
     base: Tensor, updates: Sequence[ParameterDelta], transposed: bool, *, out: Tensor
 ) -> Tensor:
     terms = [term for update in updates for term in _terms(update, base, transposed)]
-    for rows, cols in _tiles(base, len(terms)):
-        tile = base[rows, cols].double()
-        for term in terms:
-            term.add_to(tile, rows, cols)
-        _narrow(tile, out[rows, cols])
+    for tile in _tiles(base, terms):
+        total = tile.of(base).double()
+        tile.add_to(total)
+        _narrow(total, tile.of(out))
     return out
 
 
@@ -83,44 +82,49 @@ class Accumulator:
     def add(self, update: ParameterDelta) -> None:
         """Add one update, component by component. After an exception the sum is of no use."""
         terms = _terms(update, self._base, self._transposed)
-        for rows, cols in _tiles(self._sum, len(terms)):
-            for term in terms:
-                term.add_to(self._sum[rows, cols], rows, cols)
+        for tile in _tiles(self._sum, terms):
+            tile.add_to(tile.of(self._sum))
 
     def weights(self) -> Tensor:
         """The weights of the sum so far, in the base's dtype. Raises: InvalidInput, as `fold`."""
         out = torch.empty_like(self._base)
-        for rows, cols in _tiles(out, 0):
-            _narrow(self._sum[rows, cols], out[rows, cols])
+        for tile in _tiles(out, ()):
+            _narrow(tile.of(self._sum), tile.of(out))
         return out
 
 
-class _Term(Protocol):
-    """What one addition adds, in storage layout."""
-
-    def add_to(self, tile: Tensor, rows: slice, cols: slice) -> None:
-        """Add the part that belongs to the float64 `tile` of these rows and columns."""
-
-
 @dataclass(frozen=True, eq=False)
-class _Outer:
-    """One component. Shapes: left [rows, 1], right [1, cols], float64."""
+class _Term:
+    """One addition, in storage layout.
 
-    left: Tensor
+    Shapes: left [rows, 1] and right [1, cols], float64; or no left and right [rows, cols], float32,
+    for a dense update.
+    """
+
+    left: Tensor | None
     right: Tensor
 
-    def add_to(self, tile: Tensor, rows: slice, cols: slice) -> None:
-        tile.addcmul_(self.left[rows], self.right[:, cols])
-
 
 @dataclass(frozen=True, eq=False)
-class _Whole:
-    """A dense update. Shape: matrix [rows, cols], float32."""
+class _Tile:
+    """A part of a matrix, and the parts of the terms that belong to its rows and its columns."""
 
-    matrix: Tensor
+    rows: slice
+    cols: slice
+    lefts: Sequence[Tensor | None]
+    rights: Sequence[Tensor]
 
-    def add_to(self, tile: Tensor, rows: slice, cols: slice) -> None:
-        tile.add_(self.matrix[rows, cols].double())
+    def of(self, matrix: Tensor) -> Tensor:
+        """The part of `matrix`, a view."""
+        return matrix[self.rows, self.cols]
+
+    def add_to(self, total: Tensor) -> None:
+        """Add every term to the float64 `total` of this tile, in order."""
+        for left, right in zip(self.lefts, self.rights, strict=True):
+            if left is None:
+                total.add_(right[self.rows].double())
+            else:
+                total.addcmul_(left, right)
 
 
 def _terms(update: ParameterDelta, base: Tensor, transposed: bool) -> list[_Term]:
@@ -132,18 +136,23 @@ def _terms(update: ParameterDelta, base: Tensor, transposed: bool) -> list[_Term
             f"{list(shape)} (outputs, inputs): was it made for another base?"
         )
     if isinstance(update, Dense):
-        return [_Whole(update.w.T if transposed else update.w)]
+        return [_Term(None, update.w.T if transposed else update.w)]
     left, right = (update.v, update.u.T) if transposed else (update.u.T, update.v)
     columns, rows = left.double().unsqueeze(2), right.double().contiguous().unsqueeze(1)
-    return [_Outer(*pair) for pair in zip(columns, rows, strict=True)]
+    return [_Term(*pair) for pair in zip(columns, rows, strict=True)]
 
 
-def _tiles(matrix: Tensor, terms: int) -> Iterator[tuple[slice, slice]]:
-    """Rows and columns of the tiles that cover a matrix; their size changes no bit."""
-    height = QUIET_ROWS if terms <= FEW and torch.get_num_threads() > 1 else TILE_ROWS
+def _tiles(matrix: Tensor, terms: Sequence[_Term]) -> Iterator[_Tile]:
+    """The tiles that cover a matrix; their size changes no bit."""
+    threads = torch.get_num_threads()
+    height = QUIET_ROWS if len(terms) <= FEW and threads > 1 else TILE_ROWS
+    columns = [slice(col, col + TILE_COLS) for col in range(0, matrix.shape[1], TILE_COLS)]
+    rights = [[term.right[:, cols] for term in terms] for cols in columns]
     for row in range(0, matrix.shape[0], height):
-        for col in range(0, matrix.shape[1], TILE_COLS):
-            yield slice(row, row + height), slice(col, col + TILE_COLS)
+        rows = slice(row, row + height)
+        lefts = [None if term.left is None else term.left[rows] for term in terms]
+        for cols, right in zip(columns, rights, strict=True):
+            yield _Tile(rows, cols, lefts, right)
 
 
 def _narrow(total: Tensor, out: Tensor) -> None:
