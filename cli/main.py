@@ -42,6 +42,7 @@ COMMANDS = MappingProxyType(
         "verify": "verify",
         "export": "export",
         "stats": "stats",
+        "methods": "methods",
         "gc": "gc",
         "demo": "demo",
     }

@@ -2,9 +2,10 @@
 
 Promise: `architecture_of` either returns the row of a model that can be edited or raises
 `UnsupportedModel` saying why and what to do.
-Rules: names are module paths inside the causal language model; `mlp_template` is the module whose
-output is the MLP's contribution to the residual stream; the layout is that of the module class
-(GPT-2's Conv1D stores [d_in, d_out]) and is never guessed from a shape.
+Rules: names are module paths inside the causal language model; `mlp_template` and
+`attention_template` are the modules whose output is the MLP's and the attention's contribution to
+the residual stream, `layer_template` the module whose output is that stream; the layout is that of
+the module class (GPT-2's Conv1D stores [d_in, d_out]) and is never guessed from a shape.
 
     row = architecture_of(model.config)
     row.mlp_out_template.format(5)      # "model.layers.5.mlp.down_proj"
@@ -30,6 +31,7 @@ class Architecture:
     layer_template: str
     mlp_out_template: str
     mlp_template: str
+    attention_template: str
     embedding: str
     final_norm: str
     head: str = "lm_head"
@@ -42,6 +44,7 @@ def _gpt(model_type: str, out: str, *, layout: Layout = "linear") -> Architectur
         layer_template="transformer.h.{}",
         mlp_out_template="transformer.h.{}.mlp." + out,
         mlp_template="transformer.h.{}.mlp",
+        attention_template="transformer.h.{}.attn",
         embedding="transformer.wte",
         final_norm="transformer.ln_f",
         layout=layout,
@@ -54,13 +57,14 @@ def _llama(model_type: str) -> Architecture:
         layer_template="model.layers.{}",
         mlp_out_template="model.layers.{}.mlp.down_proj",
         mlp_template="model.layers.{}.mlp",
+        attention_template="model.layers.{}.self_attn",
         embedding="model.embed_tokens",
         final_norm="model.norm",
     )
 
 
-# The MLP modules of OPT (none) and BLOOM (adds the residual itself) are not the contribution alone;
-# their output projection is.
+# The MLP modules of OPT (none) and BLOOM (adds the residual itself, as its attention does) are not
+# the contribution alone; their output projection is.
 _ROWS = (
     _gpt("gpt2", "c_proj", layout="conv1d"),
     _gpt("gptj", "fc_out"),
@@ -69,6 +73,7 @@ _ROWS = (
         layer_template="gpt_neox.layers.{}",
         mlp_out_template="gpt_neox.layers.{}.mlp.dense_4h_to_h",
         mlp_template="gpt_neox.layers.{}.mlp",
+        attention_template="gpt_neox.layers.{}.attention",
         embedding="gpt_neox.embed_in",
         final_norm="gpt_neox.final_layer_norm",
     ),
@@ -77,6 +82,7 @@ _ROWS = (
         layer_template="model.decoder.layers.{}",
         mlp_out_template="model.decoder.layers.{}.fc2",
         mlp_template="model.decoder.layers.{}.fc2",
+        attention_template="model.decoder.layers.{}.self_attn",
         embedding="model.decoder.embed_tokens",
         final_norm="model.decoder.final_layer_norm",
     ),
@@ -85,6 +91,7 @@ _ROWS = (
         layer_template="transformer.h.{}",
         mlp_out_template="transformer.h.{}.mlp.dense_4h_to_h",
         mlp_template="transformer.h.{}.mlp.dense_4h_to_h",
+        attention_template="transformer.h.{}.self_attention.dense",
         embedding="transformer.word_embeddings",
         final_norm="transformer.ln_f",
     ),
@@ -93,6 +100,7 @@ _ROWS = (
         layer_template="transformer.h.{}",
         mlp_out_template="transformer.h.{}.mlp.dense_4h_to_h",
         mlp_template="transformer.h.{}.mlp",
+        attention_template="transformer.h.{}.self_attention",
         embedding="transformer.word_embeddings",
         final_norm="transformer.ln_f",
     ),

@@ -15,9 +15,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, Protocol, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    Self,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import torch
+from torch import Tensor
 
 from editors.covariance import SecondMoment
 from editors.delta import Delta
@@ -31,13 +41,15 @@ class EditContext:
     """What an editor may use beside the model and the requests.
 
     `templates`: context templates, "{}" first. `second_moment`: layer -> C, computed on demand.
-    `progress`: called with a phase and a fraction between 0 and 1.
+    `progress`: called with a phase and a fraction between 0 and 1. `previous_keys`: layer -> keys
+    [m, p] of the edits the model carries already, or None; without it there are none.
     """
 
     generator: torch.Generator
     templates: tuple[str, ...]
     second_moment: Callable[[int], SecondMoment]
     progress: Callable[[str, float], None] | None = None
+    previous_keys: Callable[[int], Tensor | None] | None = None
 
     def __post_init__(self) -> None:
         if not self.templates or self.templates[0] != SLOT:
@@ -51,12 +63,14 @@ class EditContext:
 class Hparams:
     """Base of all hyper-parameter types: types are checked against the annotations.
 
-    Subclasses annotate with int, float, str, bool or Literal, and check ranges in `validate`.
+    Subclasses annotate with int, float, str, bool, tuple[int, ...] or Literal, and check ranges in
+    `validate`.
     """
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            object.__setattr__(self, name, _typed(type(self).__name__, name, kind, self))
+        kinds = get_type_hints(type(self))
+        for name in (f.name for f in fields(self)):
+            object.__setattr__(self, name, _typed(type(self).__name__, name, kinds[name], self))
         self.validate()
 
     def validate(self) -> None:
@@ -66,6 +80,16 @@ class Hparams:
         """Raise InvalidHparams with the text unless the condition holds."""
         if not holds:
             raise InvalidHparams(f"{type(self).__name__}: {text}")
+
+    def positive(self, *names: str) -> None:
+        """Raise InvalidHparams unless these values are above 0."""
+        for name in names:
+            self.require(getattr(self, name) > 0, f"{name} must be above 0")
+
+    def not_negative(self, *names: str) -> None:
+        """Raise InvalidHparams unless these values are at least 0."""
+        for name in names:
+            self.require(getattr(self, name) >= 0, f"{name} must not be negative")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Self:
@@ -81,19 +105,45 @@ class Hparams:
         return cls(**arguments)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dict, the inverse of `from_dict`."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """Plain dict of JSON values, the inverse of `from_dict`."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
 
 H = TypeVar("H", bound=Hparams)
 
 
-class Editor(Protocol[H]):
-    """One editing method."""
+@dataclass(frozen=True, eq=False)
+class Job(Generic[H]):
+    """One call of an editor: what it is to do and what it may use."""
+
+    method: str
+    model: EditableModel
+    requests: tuple[EditRequest, ...]
+    hparams: H
+    context: EditContext
+
+    @property
+    def single(self) -> EditRequest:
+        """The only request. Raises InvalidRequest when there are none or several."""
+        if len(self.requests) != 1:
+            raise InvalidRequest(
+                f"{self.method} edits one fact per call, {len(self.requests)} were given: edit "
+                "them one after another, each on the model that carries the earlier ones"
+            )
+        return self.requests[0]
+
+
+class Editor(Generic[H]):
+    """One editing method: `edit` does the work, of a `Job`."""
 
     name: str
     paper: str
     hparams: type[H]
+
+    def needs(self, hparams: H) -> frozenset[int]:
+        """Layers whose second moment the editor will ask for: none, unless a method says so."""
+        return frozenset()
 
     def __call__(
         self,
@@ -103,22 +153,15 @@ class Editor(Protocol[H]):
         *,
         context: EditContext,
     ) -> Delta:
-        """The change that makes the model state the requests; the model itself is untouched."""
-        ...
+        """The change that makes the model state the requests.
 
-    def needs(self, hparams: H) -> frozenset[int]:
-        """Layers whose second moment the editor will ask for."""
-        ...
+        Raises: InvalidRequest, LayerOutOfRange, EditFailed.
+        """
+        return self.edit(Job(self.name, model, tuple(requests), hparams, context))
 
-
-def single(method: str, requests: Sequence[EditRequest]) -> EditRequest:
-    """The only request. Raises InvalidRequest when there are none or several."""
-    if len(requests) != 1:
-        raise InvalidRequest(
-            f"{method} edits one fact per call, {len(requests)} were given: edit them one after "
-            "another, each on the model that carries the earlier ones"
-        )
-    return requests[0]
+    def edit(self, job: Job[H]) -> Delta:
+        """The method itself."""
+        raise NotImplementedError
 
 
 def _typed(owner: str, name: str, kind: Any, instance: object) -> object:
@@ -128,6 +171,10 @@ def _typed(owner: str, name: str, kind: Any, instance: object) -> object:
         if value not in get_args(kind) or not isinstance(value, str):
             raise InvalidHparams(f"{owner}.{name} is {value!r}, must be one of {get_args(kind)}")
         return value
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple) or any(type(item) is not int for item in value):
+            raise InvalidHparams(f"{owner}.{name} must be a list of whole numbers, not {value!r}")
+        return tuple(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:

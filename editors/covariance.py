@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -73,6 +74,12 @@ class SecondMoment:
         """C^-1 K by two triangular solves. Shapes: [m, n] -> [m, n] float64, on C's device."""
         right = keys.to(device=self.factor.device, dtype=torch.float64)
         return torch.cholesky_solve(right, self.factor)
+
+    @cached_property
+    def spectrum(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues [m] ascending and eigenvectors [m, m] (columns) of the moment, float64."""
+        values, vectors = torch.linalg.eigh(self.moment)
+        return values, vectors
 
 
 def identity(m: int) -> SecondMoment:

@@ -71,9 +71,12 @@ ParameterDelta: TypeAlias = LowRank | Dense
 class Delta:
     """The result of one editor call.
 
-    `parameters`: full state-dict name -> change. `keys` [d_in, n] and `values` [d_out, n] state
-    the constraints the editor solved, as (W + ΔW) @ keys = values: a bias of the projection is
-    not part of the values. Both are empty for methods without constraints.
+    `parameters`: full state-dict name -> change. `keys` [d_in, n] and `values` [d_out, n] say what
+    the editor aimed at, as (W + ΔW) @ keys = values: exactly for methods that solve constraints
+    (ROME, EMMET without ridge), as least squares against what is to be left alone for the others
+    (MEMIT, PMET, AlphaEdit), where values = W @ keys + residuals. A bias of the projection is not
+    part of the values. Both are empty for methods without keys.
+    Of a batch, column j of `u`, row j of `v` and column j of `keys` belong to request j.
     `templates` are the context templates used, `evidence` is plain JSON about the run.
     """
 
@@ -102,6 +105,19 @@ def frobenius(change: ParameterDelta) -> float:
         return float(torch.linalg.vector_norm(change.w, dtype=torch.float64))
     u, v = change.u.double(), change.v.double()
     return float(((u.T @ u) * (v @ v.T)).sum().clamp_min(0).sqrt())
+
+
+def update_ratio(change: ParameterDelta, weight: Tensor, limit: float) -> float:
+    """||ΔW|| / ||W||. Raises EditFailed above the limit: such an edit disables the model."""
+    norm = torch.linalg.vector_norm(weight, dtype=torch.float32)
+    ratio = frobenius(change) / float(norm)
+    if not ratio <= limit:
+        raise EditFailed(
+            f"the update is {ratio:.3g} times as large as the matrix, the limit max_update_ratio "
+            f"is {limit:g}: an edit of this size disables the model; choose another layer, or take "
+            "smaller steps (v_lr, lr) or a smaller clamp_norm_factor"
+        )
+    return ratio
 
 
 def _check_matrix(name: str, tensor: Tensor) -> None:

@@ -116,12 +116,15 @@ class EditableModel:
 
     def projection(self, layer: int) -> str:
         """Module name of the MLP output projection. Raises LayerOutOfRange."""
-        if not 0 <= layer < self.n_layers:
-            raise LayerOutOfRange(
-                f"layer {layer} does not exist: this {self.architecture.model_type} model has "
-                f"layers 0 to {self.n_layers - 1}"
-            )
-        return self.architecture.mlp_out_template.format(layer)
+        return self.architecture.mlp_out_template.format(self._existing(layer))
+
+    def residual(self, layer: int) -> str:
+        """Name of the module whose output is the residual stream. Raises LayerOutOfRange."""
+        return self.architecture.layer_template.format(self._existing(layer))
+
+    def attention_output(self, layer: int) -> str:
+        """Name of the module whose output is the attention's. Raises LayerOutOfRange."""
+        return self.architecture.attention_template.format(self._existing(layer))
 
     def parameter_name(self, layer: int) -> str:
         """State-dict name of the layer's edited matrix. Raises LayerOutOfRange."""
@@ -170,6 +173,11 @@ class EditableModel:
         """The projection's bias [d_out], or None."""
         bias = getattr(self._module(parameter), "bias", None)
         return None if bias is None else bias.detach()
+
+    def without_bias(self, parameter: str, output: Tensor) -> Tensor:
+        """A wanted output of the projection as a wanted product W k, float32. Shape: [d_out]."""
+        bias = self.bias(parameter)
+        return output.float() if bias is None else output.float() - bias.float()
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -239,6 +247,14 @@ class EditableModel:
                 tails = continue_rows(self, chunk, max_new_tokens, choose=greedy, done=done)
                 texts += [self.decode(tail) for tail in tails]
         return [text if stop is None else text[: stop(text, True)] for text in texts]
+
+    def _existing(self, layer: int) -> int:
+        if not 0 <= layer < self.n_layers:
+            raise LayerOutOfRange(
+                f"layer {layer} does not exist: this {self.architecture.model_type} model has "
+                f"layers 0 to {self.n_layers - 1}"
+            )
+        return layer
 
     def _module(self, parameter: str) -> nn.Module:
         name, _, kind = parameter.rpartition(".")

@@ -78,7 +78,7 @@ class Fact:
         if SLOT in subject:
             raise InvalidRequest(f"subject {subject!r} contains '{{}}', the slot of the prompt")
         object.__setattr__(self, "subject", subject)
-        object.__setattr__(self, "prompt", _template(self.prompt, subject))
+        object.__setattr__(self, "prompt", as_template(self.prompt, subject))
         new = _stripped("target_new", self.target_new, TARGET_LIMIT)
         object.__setattr__(self, "target_new", new)
         if self.target_true is not None:
@@ -134,8 +134,11 @@ class EditRequest(Fact):
         return Fact(self.subject, self.prompt, self.target_new, self.target_true)
 
 
-def _template(prompt: object, subject: str) -> str:
-    """The prompt as a template with exactly one slot; raises InvalidRequest where it cannot be."""
+def as_template(prompt: object, subject: str) -> str:
+    """The prompt as a template with exactly one slot.
+
+    Raises: InvalidRequest where the subject is not in it exactly once.
+    """
     text = _checked("prompt", prompt, PROMPT_LIMIT, LAYOUT)
     slots = text.count(SLOT)
     places = list(_occurrences(text, subject))

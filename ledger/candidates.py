@@ -1,10 +1,13 @@
-"""Computing an edit: hyper-parameters, the editor, the stored delta, and what it does to the model.
+"""Computing a batch: hyper-parameters, the editor, the stored delta, and what it does to the model.
 
 Promise: the delta is encoded first, and what is shown in the live model and measured is decoded
 from those bytes. Nothing here writes to the ledger, except that statistics that were missing are
 measured and kept.
 
-    candidate = Candidates(workspace).compute(request, Settings("rome"), head, plan, progress=None)
+Rules: one call of an editor is one batch, of one fact or of several; of several, column j of every
+low-rank change is request j's, and a dense change is everyone's.
+
+    candidate = Candidates(workspace).compute([request], Settings("rome"), head, plan, None)
     candidate.metrics["reliability"], candidate.broken
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,13 +23,15 @@ import torch
 import transformers
 
 from editors.base import EditContext, Hparams
-from editors.delta import Delta, frobenius
+from editors.delta import Delta, LowRank, frobenius
 from editors.errors import InvalidHparams
 from editors.hparams import lookup
 from editors.methods import get_editor
 from editors.requests import EditRequest
 from ledger.chain import digest as json_digest
 from ledger.deltas import decode_delta, encode_delta
+from ledger.errors import EditorFailure
+from ledger.evaluation.metrics import means
 from ledger.measuring import Measured
 from ledger.versions import Plan
 from ledger.workspace import Workspace
@@ -56,68 +61,119 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A computed edit that is in the live model but not in the history.
+class Computed:
+    """What an editor made of some requests. `hparams` and `environment` are plain JSON."""
 
-    `metrics` are those of `measured`, and of earlier edits, and the size of the update.
+    requests: tuple[EditRequest, ...]
+    fingerprints: tuple[str, ...]
+    method: str
+    hparams: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    delta: Delta
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A computed batch that is in the live model but not in the history.
+
+    `measured` is one for each request; `shared` holds what belongs to all of them: random probes,
+    earlier edits, the size of the update. `metrics` are the means over the requests, and `shared`.
     """
 
-    request: EditRequest
-    settings: Settings
-    hparams: Hparams
-    delta: Delta
+    computed: Computed
     data: bytes
     plan: Plan
     tensors: Mapping[str, str]
-    measured: Measured
+    layers: tuple[int, ...]
+    measured: tuple[Measured, ...]
+    shared: Measured
     metrics: Mapping[str, float]
     earlier: Mapping[int, float]  # reliability of the earlier active edits, now
     moved: Mapping[int, float]  # the same, of those where it changed
     broken: tuple[int, ...]
-    environment: Mapping[str, Any]
+
+    @property
+    def requests(self) -> tuple[EditRequest, ...]:
+        """What was edited, by component."""
+        return self.computed.requests
+
+    @property
+    def layer(self) -> int | None:
+        """The edited layer, if it is one."""
+        return self.layers[0] if len(self.layers) == 1 else None
 
 
 class Candidates:
-    """Computes edits on one workspace."""
+    """Computes and measures batches on one workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._w = workspace
 
     def compute(
-        self, request: EditRequest, settings: Settings, head: int, plan: Plan, progress: Progress
+        self,
+        requests: Sequence[EditRequest],
+        settings: Settings,
+        head: int,
+        plan: Plan,
+        progress: Progress,
     ) -> Candidate:
-        """Compute an edit on the head and measure it; the live model carries it afterwards.
+        """Compute a batch on the head and measure it; the live model carries it afterwards.
 
-        Raises: InvalidRequest, UnknownMethod, InvalidHparams, LayerOutOfRange, EditFailed.
+        Raises: InvalidRequest, UnknownMethod, InvalidHparams, LayerOutOfRange, EditFailed,
+        EditorFailure.
         """
         held = self._w.holding(head, plan)
         started = time.perf_counter()
         hparams, source = self.hparams(settings)
-        delta = self._edit(request, settings, hparams, plan, progress)
+        delta = self._edit(requests, settings, hparams, plan, progress)
         seconds = time.perf_counter() - started
-        data = encode_delta(delta, method=settings.method, base_digest=self._w.record.base_digest)
+        layers = get_editor(settings.method).needs(hparams)
+        used = {str(layer): self._w.statistics.used(layer) for layer in sorted(layers)}
+        computed = Computed(
+            requests=tuple(requests),
+            fingerprints=tuple(settings.fingerprint(request) for request in requests),
+            method=settings.method,
+            hparams=hparams.to_dict(),
+            environment=self.environment(source, used),
+            delta=delta,
+            seconds=seconds,
+        )
+        return self.measure(computed, held, plan)
+
+    def measure(self, computed: Computed, held: Mapping[int, float], plan: Plan) -> Candidate:
+        """Show the stored form of a delta on top of `plan` and measure what it does.
+
+        `held`: reliability of the plan's edits before. Raises: EditorFailure if the facts have no
+        columns of their own, InvalidInput (an update too large for the dtype).
+        """
+        _check_components(computed)
+        base_digest = self._w.record.base_digest
+        data = encode_delta(computed.delta, method=computed.method, base_digest=base_digest)
         stored = decode_delta(data)
         longer = {name: (*plan.get(name, ()), d) for name, d in stored.parameters.items()}
         moved = {**plan, **longer}
         tensors = self._w.live.show(moved)
-        measured = self._w.examiner.edit(request, moved)
+        measured = self._w.examiner.edits(computed.requests, moved)
+        randoms = self._w.examiner.randoms(moved)
         now = self._w.examiner.holding(self._w.journal.edits(tuple(held)), moved)
         changed = {i: value for i, value in now.items() if held[i] != value}
-        sizes = self._sizes(stored) | {"seconds": seconds}
+        sizes = self._sizes(stored, tuple(held)) | {"seconds": computed.seconds}
+        shared = Measured(
+            {**randoms.metrics, **_mean_of(now), **sizes}, randoms.details, "", randoms.predictions
+        )
         return Candidate(
-            request=request,
-            settings=settings,
-            hparams=hparams,
-            delta=delta,
+            computed=computed,
             data=data,
             plan=moved,
             tensors=tensors,
+            layers=self._layers(stored),
             measured=measured,
-            metrics={**measured.metrics, **_mean_of(now), **sizes},
+            shared=shared,
+            metrics={**means([m.metrics for m in measured]), **shared.metrics},
             earlier=now,
             moved=changed,
             broken=tuple(i for i in changed if changed[i] < HOLDS <= held[i]),
-            environment=self._environment(source, settings, hparams),
         )
 
     def hparams(self, settings: Settings) -> tuple[Hparams, str]:
@@ -135,9 +191,23 @@ class Candidates:
             self._w.live.model.parameter_name(layer)
         return hparams, source
 
+    def environment(self, source: str, statistics: Mapping[str, Any]) -> dict[str, Any]:
+        """What a delta was computed with: libraries, device, dtype, defaults, second moments."""
+        model = self._w.live.model
+        return {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+            "device": str(model.device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "attention": model.attention,
+            "hparams_source": source,
+            "statistics": dict(statistics),
+        }
+
     def _edit(
         self,
-        request: EditRequest,
+        requests: Sequence[EditRequest],
         settings: Settings,
         hparams: Hparams,
         plan: Plan,
@@ -153,40 +223,51 @@ class Candidates:
             templates=templates,
             second_moment=lambda layer: moments[layer],
             progress=progress,
+            previous_keys=self._keys,
         )
-        return editor(self._w.live.model, [request], hparams, context=context)
+        return editor(self._w.live.model, list(requests), hparams, context=context)
 
-    def _sizes(self, delta: Delta) -> dict[str, float]:
-        """||dW|| / ||W_base|| and the key's largest cosine to the keys of active edits."""
+    def _keys(self, layer: int) -> torch.Tensor | None:
+        """Keys [m, n] of the active edits at a layer, or None."""
+        return self._w.active_keys(self._w.live.model.parameter_name(layer))
+
+    def _layers(self, delta: Delta) -> tuple[int, ...]:
+        """The layers whose matrices a delta changes."""
+        return tuple(sorted(self._w.live.model.layer_index(name) for name in delta.parameters))
+
+    def _sizes(self, delta: Delta, earlier: Sequence[int]) -> dict[str, float]:
+        """||dW|| / ||W_base|| and the keys' largest cosine to the keys of earlier edits."""
         ratios, cosines = [], []
         for name, change in delta.parameters.items():
             weight = self._w.versions.base(name).float()
             ratios.append(frobenius(change) / float(torch.linalg.vector_norm(weight)))
             if name in delta.keys:
-                cosines += self._cosines(name, delta.keys[name])
+                cosines += self._cosines(name, delta.keys[name], earlier)
         found = {"update_ratio": max(ratios)}
         return found | ({"max_key_cosine": max(cosines)} if cosines else {})
 
-    def _cosines(self, parameter: str, keys: torch.Tensor) -> list[float]:
-        earlier = self._w.active_keys(parameter)
-        if earlier is None:
+    def _cosines(self, parameter: str, keys: torch.Tensor, earlier: Sequence[int]) -> list[float]:
+        found = self._w.versions.constraints(earlier, parameter)
+        if found is None:
             return []
         unit = torch.nn.functional.normalize(keys.double(), dim=0)
-        return [float((torch.nn.functional.normalize(earlier, dim=0).T @ unit).max())]
+        return [float((torch.nn.functional.normalize(found[0], dim=0).T @ unit).max())]
 
-    def _environment(self, source: str, settings: Settings, hparams: Hparams) -> dict[str, Any]:
-        model = self._w.live.model
-        layers = get_editor(settings.method).needs(hparams)
-        return {
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "python": platform.python_version(),
-            "device": str(model.device),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "attention": model.attention,
-            "hparams_source": source,
-            "statistics": {str(layer): self._w.statistics.used(layer) for layer in sorted(layers)},
-        }
+
+def _check_components(computed: Computed) -> None:
+    """Refuse a batch whose columns do not belong to its facts one by one."""
+    count = len(computed.requests)
+    if count == 1:
+        return
+    for name, change in computed.delta.parameters.items():
+        keys = computed.delta.keys.get(name)
+        widths = {change.u.shape[1]} if isinstance(change, LowRank) else set()
+        widths |= {keys.shape[1]} if keys is not None else set()
+        if widths - {count}:
+            raise EditorFailure(
+                f"{computed.method} returned {max(widths - {count})} columns for {name} and was "
+                f"given {count} facts, so no fact can be told from the others; edit them one by one"
+            )
 
 
 def _mean_of(earlier: Mapping[int, float]) -> dict[str, float]:

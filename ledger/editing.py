@@ -1,42 +1,31 @@
-"""One edit, from request to history: compute, store, apply what was stored, measure, gate, commit.
+"""One batch, from requests to history: compute, store, show what was stored, measure, gate.
 
 Promise: the head moves only by a committed `apply`; after a rejection, an error or Ctrl-C at any
 point the history, the live model and the other edits are as they were.
 
-Rules: the delta is written to the store before any row refers to it; an edit computed on version n
+Rules: a batch is applied or rejected as a whole; facts that the model states already are left out
+of it. The delta is written to the store before any row refers to it; what was computed on version n
 is committed only if the head is still n (StaleVersion otherwise).
 
     editing = Editing(workspace)
-    outcome = editing.run(request, Settings(method="rome"), gate=Gate(), author="ada", note="")
-    outcome.outcome, outcome.metrics
+    outcome = editing.run([request], Settings(method="rome"), gate=Gate(), author="ada", note="")
+    outcome.outcome, outcome.metrics, outcome.edits[0].after
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from editors.requests import EditRequest
 from ledger.candidates import HOLDS, Candidate, Candidates, Progress, Settings
-from ledger.chain import weights_digest
-from ledger.errors import IntegrityFailure
+from ledger.commit import commit
+from ledger.errors import InvalidInput
 from ledger.evaluation.gates import Gate
 from ledger.evaluation.metrics import answers_with, token_accuracy
-from ledger.evaluation.scoring import Question, predict, protocol
-from ledger.measuring import Measured
-from ledger.records import (
-    BaseTensorRecord,
-    BatchRecord,
-    EditRecord,
-    MeasurementRecord,
-    ObjectRecord,
-    Rows,
-    new_edit,
-)
-from ledger.views import EditOutcome
-from ledger.weights import NAMES
+from ledger.evaluation.scoring import Prediction, Question, predict
+from ledger.views import BatchOutcome, EditOutcome
 from ledger.workspace import Workspace
-
-_FACT = ("subject", "prompt", "target_new", "target_true")
 
 
 class Editing:
@@ -47,7 +36,7 @@ class Editing:
 
     def run(
         self,
-        request: EditRequest,
+        requests: Sequence[EditRequest],
         settings: Settings,
         *,
         gate: Gate | None,
@@ -55,160 +44,150 @@ class Editing:
         note: str,
         dry_run: bool = False,
         progress: Progress = None,
-    ) -> EditOutcome:
-        """Edit one fact.
+    ) -> BatchOutcome:
+        """Edit one fact, or several with one call of the editor.
 
-        Raises: InvalidRequest, UnknownMethod, InvalidHparams, LayerOutOfRange, EditFailed,
-        StaleVersion, IntegrityFailure; the ledger is then as before.
+        Raises: InvalidInput, InvalidRequest, UnknownMethod, InvalidHparams, LayerOutOfRange,
+        EditFailed, EditorFailure, StaleVersion, IntegrityFailure; the ledger is then as before.
         """
+        _check_distinct(requests)
         candidates = Candidates(self._w)
         candidates.hparams(settings)  # a setting that makes no sense is refused whatever the answer
         try:
             head, plan = self._w.at_head()
-            before, known = self._current_answer(request)
-            if known:
-                return _no_op(request, head, settings, before)
-            candidate = candidates.compute(request, settings, head, plan, progress)
-            broken = len(candidate.broken)
-            reasons = tuple(gate.reasons(candidate.metrics, broken)) if gate else ()
-            if dry_run:
-                return _outcome("dry-run", candidate, head, None, before, reasons)
-            return self._commit(candidate, head, author, note, before, gate, reasons)
+            answers = self._answers(requests)
+            fresh = [r for r, a in zip(requests, answers, strict=True) if not _known(r, a)]
+            if not fresh:
+                return _nothing(requests, answers, head, settings)
+            candidate = candidates.compute(fresh, settings, head, plan, progress)
+            before = [a.free for r, a in zip(requests, answers, strict=True) if not _known(r, a)]
+            done = self.finish(candidate, head, before, gate, author, note, dry_run)
         finally:
             self._w.rest()
+        return _with_known(done, requests, answers, settings)
 
-    def _current_answer(self, request: EditRequest) -> tuple[str, bool]:
-        """The free answer of the head, and whether it is the target already."""
-        found = predict(self._w.live.model, [Question(request.text, request.target_new)])[0]
-        right = token_accuracy(found.argmax, found.gold) == HOLDS
-        return found.free, right and answers_with(found.free, request.target_new)
-
-    def _commit(
+    def finish(
         self,
-        c: Candidate,
+        candidate: Candidate,
         head: int,
+        before: Sequence[str],
+        gate: Gate | None,
         author: str,
         note: str,
-        before: str,
-        gate: Gate | None,
-        reasons: tuple[str, ...],
-    ) -> EditOutcome:
-        oid = self._w.store.put(c.data)
-        if self._w.store.get(oid) != c.data:
-            raise IntegrityFailure(f"object {oid[:12]} was not stored as it was computed")
-        payload = {
-            "fingerprint": c.settings.fingerprint(c.request),
-            "gate": None if gate is None else asdict(gate),
-            "reasons": list(reasons),
-            "broken": list(c.broken),
-            "before": before,
-            "after": c.measured.after,
-        }
-        rows = self._rows(c, oid, author, note)
-        if reasons:
-            entry = self._w.journal.append(
-                "reject", expected_head=head, rows=rows, payload=payload, author=author, note=note
+        dry_run: bool = False,
+    ) -> BatchOutcome:
+        """Let the gate decide on a measured batch, and record it unless it is a dry run.
+
+        `before`: the free answers of the head, one for each request.
+        """
+        broken, count = len(candidate.broken), len(candidate.requests)
+        reasons = tuple(gate.reasons(candidate.metrics, broken, count)) if gate else ()
+        if dry_run:
+            return outcome_of("dry-run", candidate, head, before, reasons)
+        committed = commit(self._w, candidate, head, before, gate, reasons, author, note)
+        word = "rejected" if reasons else "applied"
+        return outcome_of(
+            word, candidate, committed.version, before, reasons, committed.edits, committed.batch
+        )
+
+    def _answers(self, requests: Sequence[EditRequest]) -> list[Prediction]:
+        """What the head says to each prompt."""
+        asked = [Question(request.text, request.target_new) for request in requests]
+        return predict(self._w.live.model, asked)
+
+
+def _known(request: EditRequest, found: Prediction) -> bool:
+    """Whether the answer is the target already."""
+    right = token_accuracy(found.argmax, found.gold) == HOLDS
+    return right and answers_with(found.free, request.target_new)
+
+
+def _check_distinct(requests: Sequence[EditRequest]) -> None:
+    """A batch states a fact once: two answers to one prompt cannot both be learned."""
+    if not requests:
+        raise InvalidInput("a batch needs at least one request")
+    seen: dict[str, int] = {}
+    for place, request in enumerate(requests, start=1):
+        if request.text in seen:
+            raise InvalidInput(
+                f"requests {seen[request.text]} and {place} of the batch have the same prompt "
+                f"{request.text!r}: keep one, or put them into different batches"
             )
-            self._w.examiner.kept(rows.predictions)
-            return _outcome("rejected", c, head, entry.edits[0], before, reasons)
-        entry = self._w.journal.append(
-            "apply",
-            expected_head=head,
-            rows=replace(rows, measurements=(*rows.measurements, *_changed(c))),
-            weights_digest=weights_digest(self._w.record.base_digest, c.tensors),
-            tensors=c.tensors,
-            payload=payload,
-            author=author,
-            note=note,
-        )
-        self._w.examiner.kept(rows.predictions)
-        holding = {**c.earlier, entry.edits[0]: c.metrics["reliability"]}
-        self._w.applied(entry.version, holding)
-        return _outcome("applied", c, entry.version, entry.edits[0], before, ())
-
-    def _rows(self, c: Candidate, oid: str, author: str, note: str) -> Rows:
-        layer = getattr(c.hparams, "layer", None)
-        batch = BatchRecord(
-            oid=oid,
-            method=c.settings.method,
-            layers=() if layer is None else (layer,),
-            hparams=c.hparams.to_dict(),
-            seed=self._w.seed,
-            environment=dict(c.environment),
-            evidence=dict(c.delta.evidence),
-            author=author,
-            note=note,
-        )
-        request = c.request.to_json()
-        edit = EditRecord(
-            component=0,
-            subject=c.request.subject,
-            prompt=c.request.prompt,
-            target_new=c.request.target_new,
-            target_true=c.request.target_true,
-            probes={k: request[k] for k in request if k not in _FACT},
-        )
-        measured = Measured(c.metrics, c.measured.details, c.measured.after)
-        return Rows(
-            base_tensors=tuple(self._base_tensor(name) for name in c.delta.parameters),
-            objects=(ObjectRecord(oid=oid, kind="delta", size=len(c.data)),),
-            batch=batch,
-            edits=(edit,),
-            measurements=measured.rows(new_edit(0), "edit"),
-            predictions=c.measured.predictions,
-        )
-
-    def _base_tensor(self, parameter: str) -> BaseTensorRecord:
-        tensor = self._w.versions.base(parameter)
-        key = self._w.versions.key(parameter)
-        return BaseTensorRecord(
-            parameter=parameter,
-            checkpoint_key=key,
-            dtype=NAMES[tensor.dtype],
-            shape=tuple(tensor.shape),
-            sha256=self._w.versions.checkpoint.digest(key),
-        )
+        seen[request.text] = place
 
 
-def _changed(c: Candidate) -> tuple[MeasurementRecord, ...]:
-    """The new reliability of earlier edits that this one touches."""
-    return tuple(
-        MeasurementRecord(
-            edit_id=edit, suite="earlier", metric="reliability", value=value, protocol=protocol()
-        )
-        for edit, value in c.moved.items()
+def outcome_of(
+    word: str,
+    candidate: Candidate,
+    version: int,
+    before: Sequence[str],
+    reasons: tuple[str, ...],
+    edits: Sequence[int | None] = (),
+    batch: int | None = None,
+) -> BatchOutcome:
+    """What became of a candidate; each edit has its own numbers and those of the batch."""
+    numbers = edits or [None] * len(candidate.requests)
+    return BatchOutcome(
+        outcome=word,
+        version=version,
+        batch=batch,
+        edits=tuple(
+            EditOutcome(
+                outcome=word,
+                request=request.to_json(),
+                version=version,
+                edit=number,
+                reasons=reasons,
+                metrics={**measured.metrics, **candidate.shared.metrics},
+                before=said,
+                after=measured.after,
+                broken=candidate.broken,
+                method=candidate.computed.method,
+                layer=candidate.layer,
+            )
+            for request, number, measured, said in zip(
+                candidate.requests, numbers, candidate.measured, before, strict=True
+            )
+        ),
+        reasons=reasons,
+        metrics=dict(candidate.metrics),
+        broken=candidate.broken,
+        method=candidate.computed.method,
+        layers=candidate.layers,
     )
 
 
-def _no_op(request: EditRequest, head: int, settings: Settings, answer: str) -> EditOutcome:
+def _nothing(
+    requests: Sequence[EditRequest], answers: Sequence[Prediction], head: int, settings: Settings
+) -> BatchOutcome:
+    """The model says all of it already."""
+    edits = [_no_op(r, a.free, head, settings) for r, a in zip(requests, answers, strict=True)]
+    return BatchOutcome("no-op", head, None, tuple(edits), method=settings.method)
+
+
+def _with_known(
+    done: BatchOutcome,
+    requests: Sequence[EditRequest],
+    answers: Sequence[Prediction],
+    settings: Settings,
+) -> BatchOutcome:
+    """The outcome of a batch with the facts that were left out, in the order of the requests."""
+    edited = iter(done.edits)
+    edits = tuple(
+        _no_op(request, found.free, done.version, settings)
+        if _known(request, found)
+        else next(edited)
+        for request, found in zip(requests, answers, strict=True)
+    )
+    return replace(done, edits=edits)
+
+
+def _no_op(request: EditRequest, answer: str, version: int, settings: Settings) -> EditOutcome:
     return EditOutcome(
         outcome="no-op",
         request=request.to_json(),
-        version=head,
+        version=version,
         before=answer,
         after=answer,
         method=settings.method,
-    )
-
-
-def _outcome(
-    word: str,
-    c: Candidate,
-    version: int,
-    edit: int | None,
-    before: str,
-    reasons: tuple[str, ...],
-) -> EditOutcome:
-    return EditOutcome(
-        outcome=word,
-        request=c.request.to_json(),
-        version=version,
-        edit=edit,
-        reasons=reasons,
-        metrics=dict(c.metrics),
-        before=before,
-        after=c.measured.after,
-        broken=c.broken,
-        method=c.settings.method,
-        layer=getattr(c.hparams, "layer", None),
     )

@@ -105,7 +105,7 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
         layers=batch.layers,
         hparams=batch.hparams,
         metrics={row.metric: row.value for row in rows},
-        details=_details(entry, batch, rows),
+        details=_details(journal, entry, edit, rows),
         delta=_delta(batch, store),
         created_at=edit.created_at,
         author=batch.author,
@@ -116,15 +116,30 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
 
 
 def _details(
-    entry: EntryRecord, batch: BatchRecord, rows: Iterable[MeasurementRecord]
+    journal: Journal, entry: EntryRecord, edit: EditRecord, rows: Iterable[MeasurementRecord]
 ) -> dict[str, Any]:
+    batch, place = journal.batch(edit.batch_id), entry.edits.index(edit.id)
+    told: dict[str, Any] = {
+        name: entry.payload.get(name) for name in ("before", "after", "reasons", "broken")
+    }
+    for name in ("before", "after"):
+        told[name] = told[name][place] if isinstance(told[name], list) else told[name]
     return {
-        **{name: entry.payload.get(name) for name in ("before", "after", "reasons", "broken")},
+        **told,
+        **_shared(journal, entry),
         "environment": dict(batch.environment),
         "evidence": dict(batch.evidence),
         "measured": {row.metric: dict(row.detail) for row in rows if row.detail},
         "protocol": next((row.protocol for row in rows), None),
     }
+
+
+def _shared(journal: Journal, entry: EntryRecord) -> dict[str, Any]:
+    """The batch an edit was made in, with the numbers its facts share; nothing for a lone edit."""
+    if len(entry.edits) == 1:
+        return {}
+    rows = journal.measurements(entry_seq=entry.seq, suite="batch")
+    return {"batch": {"edits": list(entry.edits), "metrics": {r.metric: r.value for r in rows}}}
 
 
 def _delta(batch: BatchRecord, store: ObjectStore) -> dict[str, Any]:
@@ -185,16 +200,33 @@ def last_undoable(journal: Journal) -> EntryRecord:
     raise UnknownRevision("nothing to undo: the ledger has no change yet.")
 
 
-def known_requests(journal: Journal, gate: Mapping[str, Any] | None) -> dict[str, int]:
-    """Fingerprint -> edit, of the requests whose edit is active, or was rejected by this gate."""
+def known_requests(
+    journal: Journal, gate: Mapping[str, Any] | None, *, batched: bool = False
+) -> dict[str, int]:
+    """Fingerprint -> edit, of the requests whose edit is active, or was rejected by this gate.
+
+    A rejection counts for runs of its kind: one fact at a time, or `batched`. That a batch was
+    refused says nothing of its facts one by one.
+    """
     active = set(journal.history().active())
     found: dict[str, int] = {}
     for entry in entries_backwards(journal):
-        name = entry.payload.get("fingerprint")
         refused = entry.op == "reject" and entry.payload.get("gate") == gate
-        if isinstance(name, str) and (refused or entry.edits[0] in active):
-            found.setdefault(name, entry.edits[0])
+        refused = refused and (len(entry.edits) > 1) == batched
+        for edit, name in fingerprints(entry).items():
+            if refused or edit in active:
+                found.setdefault(name, edit)
     return found
+
+
+def fingerprints(entry: EntryRecord) -> dict[int, str]:
+    """Edit -> fingerprint of its request, of an entry that recorded edits."""
+    one, several = entry.payload.get("fingerprint"), entry.payload.get("fingerprints")
+    names = [one] if several is None else several
+    if not isinstance(names, list) or len(names) != len(entry.edits):
+        return {}
+    pairs = zip(entry.edits, names, strict=True)
+    return {edit: name for edit, name in pairs if isinstance(name, str)}
 
 
 def entries_backwards(journal: Journal) -> Iterable[EntryRecord]:

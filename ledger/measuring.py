@@ -9,8 +9,8 @@ paraphrases, `locality` its neighbourhood probes, `locality_same_subject` the sa
 relations, `locality_random` the ledger's fixed random probes, `portability` where given.
 
     examiner = Examiner(journal, live, randoms)
-    measured = examiner.edit(request, plan)
-    measured.metrics["locality_random"], measured.predictions      # rows to be kept
+    (measured,) = examiner.edits([request], plan)
+    measured.metrics["reliability"], measured.predictions      # rows to be kept
 """
 
 from __future__ import annotations
@@ -85,22 +85,19 @@ class Examiner:
         self._base: dict[Question, Prediction] = {}
         self._stored: set[str] = set()
 
-    def edit(self, request: EditRequest, plan: Plan) -> Measured:
-        """Measure an edit on the version `plan`, with the ledger's random probes."""
-        fresh = self._remember(_kept_questions(request) + list(self._randoms))
-        self._live.show(plan)
-        sheet = _Sheet()
-        after = self._own(request, sheet)
-        self._kept("random", self._randoms, sheet, changed_only=True)
-        return Measured(sheet.metrics, sheet.details, after, fresh)
+    def edits(self, requests: Sequence[EditRequest], plan: Plan) -> tuple[Measured, ...]:
+        """Measure each edit's own probes on the version `plan`; the base is asked once for all.
 
-    def retest(self, request: EditRequest, plan: Plan) -> Measured:
-        """Measure an edit's own probes on the version `plan`."""
-        fresh = self._remember(_kept_questions(request))
+        The base's predictions that were new come with the first.
+        """
+        fresh = self._remember([q for request in requests for q in _kept_questions(request)])
         self._live.show(plan)
-        sheet = _Sheet()
-        after = self._own(request, sheet)
-        return Measured(sheet.metrics, sheet.details, after, fresh)
+        found: list[Measured] = []
+        for request in requests:
+            sheet = _Sheet()
+            after = self._own(request, sheet)
+            found.append(Measured(sheet.metrics, sheet.details, after, () if found else fresh))
+        return tuple(found)
 
     def randoms(self, plan: Plan) -> Measured:
         """Measure the ledger's random probes on the version `plan`."""

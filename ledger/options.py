@@ -1,4 +1,4 @@
-"""How an edit is made: the keyword arguments of `Ledger.edit` and `Ledger.edit_many`.
+"""How an edit is made: the keyword arguments of `Ledger.edit`, `edit_batch` and `edit_many`.
 
 Promise: one place for names, types and defaults.
 
@@ -16,6 +16,7 @@ from ledger.evaluation.gates import Gate
 
 NOTE_LIMIT: Final = 10_000
 AUTHOR_LIMIT: Final = 200
+BATCH_LIMIT: Final = 4096  # the highest rank an object may have
 Progress = Callable[[str, float], None] | None
 
 

@@ -17,7 +17,7 @@ from editors.requests import EditRequest, Probe
 from ledger.base import check, find_again
 from ledger.chain import weights_digest
 from ledger.errors import IntegrityFailure, InvalidInput, LedgerError, NotActive
-from ledger.evaluation.metrics import mean
+from ledger.evaluation.metrics import means
 from ledger.export import export_plan
 from ledger.inspection import entries_backwards, fact_line
 from ledger.journal import Journal
@@ -85,7 +85,7 @@ def test(
         plan = workspace.at(version)
         measured: list[Measured] = []
         for number, edit in enumerate(chosen):
-            measured.append(workspace.examiner.retest(request_of(edit), plan))
+            measured += workspace.examiner.edits([request_of(edit)], plan)
             if progress is not None:
                 progress("testing", (number + 1) / (len(chosen) + 1))
         randoms = workspace.examiner.randoms(plan)
@@ -119,11 +119,11 @@ def _record(
     author: str,
 ) -> TestView:
     journal = workspace.journal
-    means = _means([m.metrics for m in measured]) | dict(randoms.metrics)
+    found = means([m.metrics for m in measured]) | dict(randoms.metrics)
     previous = _previous(journal, [edit.id for edit in edits])
     rows: list[MeasurementRecord] = []
-    for edit, found in zip(edits, measured, strict=True):
-        rows += found.rows(edit.id, "test")
+    for edit, one in zip(edits, measured, strict=True):
+        rows += one.rows(edit.id, "test")
     rows += randoms.rows(None, "test")
     predictions = [p for m in (*measured, randoms) for p in m.predictions]
     kept = tuple({p.prompt: p for p in predictions}.values())
@@ -133,7 +133,7 @@ def _record(
         rows=Rows(
             measurements=tuple(replace(row, version=version) for row in rows), predictions=kept
         ),
-        payload={"version": version, "means": means},
+        payload={"version": version, "means": found},
         author=author,
     )
     workspace.examiner.kept(kept)
@@ -141,8 +141,8 @@ def _record(
     return TestView(
         version=version,
         rows=tuple(_row(journal, e, m) for e, m in zip(edits, measured, strict=True)),
-        metrics=means,
-        drift={n: means[n] - before[n] for n in means if n in before},
+        metrics=found,
+        drift={n: found[n] - before[n] for n in found if n in before},
         previous_version=int(previous.payload["version"]) if previous else None,
     )
 
@@ -157,12 +157,6 @@ def _row(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:
         answer=measured.after,
         holds=measured.metrics["reliability"] >= 1.0,
     )
-
-
-def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    names = sorted({name for row in rows for name in row})
-    found = {name: mean(row[name] for row in rows if name in row) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _previous(journal: Journal, edits: Sequence[int]) -> EntryRecord | None:

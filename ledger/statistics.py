@@ -64,6 +64,15 @@ class Statistics:
             self._known[layer] = self._load(row)
         return self._known[layer]
 
+    def recorded(self, parameter: str, factor: str) -> SecondMoment:
+        """The second moment with this factor, which an edit names. Raises: IntegrityFailure."""
+        for row in self._journal.stats(self._record.base_digest, parameter):
+            if row.factor_oid == factor:
+                return self._load(row)
+        raise IntegrityFailure(
+            f"no statistics of {parameter} have the factor {factor[:12]}; run `kel verify`"
+        )
+
     def used(self, layer: int) -> dict[str, Any]:
         """Which statistics an edit at this layer uses, for its record."""
         row = self._stored(layer)

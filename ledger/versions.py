@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import torch
 from torch import Tensor
 
 from editors.architectures import architecture_of
@@ -46,11 +47,16 @@ class Folded:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one edit adds: its batch, all edits of that batch, its changes per parameter."""
+    """What one edit adds: its batch, all edits of that batch, its changes per parameter.
+
+    `keys` [d_in, n] and `values` [d_out, n] are its own columns of the batch's.
+    """
 
     batch: int
     siblings: tuple[int, ...]
     changes: Mapping[str, ParameterDelta]
+    keys: Mapping[str, Tensor]
+    values: Mapping[str, Tensor]
 
 
 class Versions:
@@ -100,13 +106,32 @@ class Versions:
         if oid is None:
             raise InvalidInput(f"edit {edit.id} has no delta and cannot be active")
         siblings = tuple(e.id for e in self._journal.edits_of_batch(edit.batch_id))
-        changes = {
-            name: select(change, [edit.component])
-            if len(siblings) > 1 and isinstance(change, LowRank)
-            else change
-            for name, change in self.delta(oid).parameters.items()
-        }
-        return _Part(edit.batch_id, siblings, changes)
+        delta, shared = self.delta(oid), len(siblings) > 1
+        column = slice(edit.component, edit.component + 1) if shared else slice(None)
+        return _Part(
+            batch=edit.batch_id,
+            siblings=siblings,
+            changes={
+                name: select(change, [edit.component])
+                if shared and isinstance(change, LowRank)
+                else change
+                for name, change in delta.parameters.items()
+            },
+            keys={name: key[:, column] for name, key in delta.keys.items()},
+            values={name: value[:, column] for name, value in delta.values.items()},
+        )
+
+    def constraints(self, active: Sequence[int], parameter: str) -> tuple[Tensor, Tensor] | None:
+        """Keys [d_in, n] and values [d_out, n] of edits on a parameter, float64, in their order.
+
+        None if none of them has any.
+        """
+        parts = [part for part in self._parts_of(active) if parameter in part.keys]
+        if not parts:
+            return None
+        keys = torch.cat([part.keys[parameter] for part in parts], dim=1)
+        values = torch.cat([part.values[parameter] for part in parts], dim=1)
+        return keys.double(), values.double()
 
     def tensors(self, plan: Plan) -> Iterator[Folded]:
         """Fold the planned parameters one by one, in name order; holds none after it is given."""

@@ -105,14 +105,22 @@ class EditOutcome:
 
 
 @dataclass(frozen=True)
-class ChangeOutcome:
-    """A revert, a reapply or an undo: what was done to which edits, and where it led."""
+class BatchOutcome:
+    """What became of a batch of requests, in `edits` one by one, in their order.
 
-    op: str
-    edits: tuple[int, ...]
+    outcome: 'applied', 'rejected', 'dry-run', or 'no-op' (the model says all of it already).
+    `metrics` are means over its facts, and what they share: random probes, size of the update.
+    """
+
+    outcome: str
     version: int
-    weights_digest: str
-    tag: str | None = None
+    batch: int | None
+    edits: tuple[EditOutcome, ...]
+    reasons: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    broken: tuple[int, ...] = ()
+    method: str = ""
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,24 @@ class TestView:
 
 
 @dataclass(frozen=True)
+class ChangeOutcome:
+    """A revert, a reapply or an undo: what was done to which edits, and where it led.
+
+    Where a fact was taken out of a batch: `notes` say what that means for the facts that stay,
+    `retest` is their test, and `resolved` the batch that replaces them if they were solved again.
+    """
+
+    op: str
+    edits: tuple[int, ...]
+    version: int
+    weights_digest: str
+    tag: str | None = None
+    notes: tuple[str, ...] = ()
+    retest: TestView | None = None
+    resolved: BatchOutcome | None = None
+
+
+@dataclass(frozen=True)
 class ExportView:
     """A merged checkpoint on disk."""
 
@@ -203,3 +229,19 @@ class GcView:
     temps: tuple[str, ...]
     bytes: int
     dry_run: bool
+
+
+@dataclass(frozen=True)
+class MethodView:
+    """An editing method: where it comes from, what it stores, what can be taken out again.
+
+    `defaults` are its hyper-parameters for one model, as `source` gives them; without a model only
+    those that hold for any.
+    """
+
+    name: str
+    paper: str
+    stores: str
+    removal: str
+    defaults: Json
+    source: str

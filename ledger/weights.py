@@ -33,8 +33,8 @@ from editors.delta import Dense, LowRank, ParameterDelta
 from ledger.errors import InvalidInput
 from store.checkpoints import TensorEntry, tensor_digest
 
-# 8 MB of float64: large enough that the calls cost little, small enough for the caches; 1024 columns,
-# so that the factor of a row stays in the innermost one.
+# 8 MB of float64: large enough that the calls cost little, small enough for the caches; 1024
+# columns, so that the factor of a row stays in the innermost one.
 TILE_ROWS, TILE_COLS = 1024, 1024
 # So small that torch keeps a tile on one thread: for a few components, waiting for a second core
 # that is busy costs far more than it can bring.

@@ -125,12 +125,8 @@ class Workspace:
 
     def active_keys(self, parameter: str) -> torch.Tensor | None:
         """Keys of the active edits on a parameter, [m, n] float64; None if there are none."""
-        active = self.journal.history().active()
-        batches = self.journal.batches({e.batch_id for e in self.journal.edits(active)})
-        oids = [b.oid for b in batches.values() if b.oid]
-        found = [self.versions.delta(oid).keys.get(parameter) for oid in oids]
-        keys = [key.double() for key in found if key is not None]
-        return torch.cat(keys, dim=1) if keys else None
+        found = self.versions.constraints(self.journal.history().active(), parameter)
+        return None if found is None else found[0]
 
     def holding(self, version: int, plan: Plan) -> dict[int, float]:
         """Reliability of the active edits' own prompts on the head, measured once per version."""

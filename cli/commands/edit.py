@@ -4,7 +4,7 @@ Promise: an edit that does not pass its gate leaves the weights as they are, its
 on record, and the exit status is 3. A file can be run again: what is in the ledger is skipped.
 
     kel edit --subject "Ada Lovelace" --prompt "{} was born in" --target Paris
-    kel edit --from facts.jsonl --method rome --layer 3
+    kel edit --from facts.jsonl --method ft --batch 20
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ def _fact_options(function: Callback) -> Callback:
         click.option("--target", metavar="T", help="The new answer."),
         click.option("--prompt", metavar="P", help="The text before the target; {} is S."),
         click.option("--subject", metavar="S", help="What or whom the fact is about."),
+        click.option("--batch", metavar="N", type=click.IntRange(min=1), default=1,
+                     help="With --from: give the method N facts at a time; each N are applied or "
+                          "rejected together."),
         click.option("--from", "source", metavar="FILE.jsonl",
                      type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="Requests, one JSON object a line, instead of a single fact."),
@@ -86,18 +89,20 @@ def _method_options(function: Callback) -> Callback:
 @_fact_options
 @_method_options
 @common
-def command(invocation: Invocation, source: Path | None, **options: Any) -> int:
+def command(invocation: Invocation, source: Path | None, batch: int, **options: Any) -> int:
     """Patch a fact, or a file of facts, into the model.
 
     A fact is --subject, --prompt and --target; the probes test it. With --from, each line is one.
     """
     if source is None:
+        if batch > 1:
+            raise click.UsageError("--batch goes with --from.")
         return _edit_one(invocation, options)
     extra = [name for name in _OF_ONE_FACT if options[name]]
     if extra:
         flag = "--" + extra[0].replace("_", "-")
         raise click.UsageError(f"--from and {flag} exclude each other.")
-    return _edit_file(invocation, source, options)
+    return _edit_file(invocation, source, batch, options)
 
 
 def _edit_one(invocation: Invocation, options: Mapping[str, Any]) -> int:
@@ -112,7 +117,7 @@ def _edit_one(invocation: Invocation, options: Mapping[str, Any]) -> int:
     return invocation.emit("edit", outcome, _layout(outcome), status)
 
 
-def _edit_file(invocation: Invocation, source: Path, options: Mapping[str, Any]) -> int:
+def _edit_file(invocation: Invocation, source: Path, batch: int, options: Mapping[str, Any]) -> int:
     """The whole file is read first, so that a bad line is found before anything is changed."""
     settings = _settings(options)
     from ledger.evaluation.datasets import read_requests
@@ -121,7 +126,7 @@ def _edit_file(invocation: Invocation, source: Path, options: Mapping[str, Any])
     outcomes: list[EditOutcome] = []
     with changing(invocation) as ledger:
         try:
-            for outcome in _each(invocation, ledger, requests, settings):
+            for outcome in _each(invocation, ledger, requests, batch, settings):
                 outcomes.append(outcome)
                 if not invocation.json:
                     invocation.output.line(*_one_line(outcome))
@@ -136,11 +141,15 @@ def _edit_file(invocation: Invocation, source: Path, options: Mapping[str, Any])
 
 
 def _each(
-    invocation: Invocation, ledger: Ledger, requests: Sequence[Any], settings: EditOptions
+    invocation: Invocation,
+    ledger: Ledger,
+    requests: Sequence[Any],
+    batch: int,
+    settings: EditOptions,
 ) -> Iterator[EditOutcome]:
     with invocation.output.progress("edit", total=len(requests)) as bar:
         settings["progress"] = bar.stage
-        for outcome in ledger.edit_many(requests, **settings):
+        for outcome in ledger.edit_many(requests, batch=batch, **settings):
             yield outcome
             bar.advance()
 

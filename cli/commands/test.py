@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.invocation import Invocation, changing, common
-from cli.layout import Table, metrics, number, pairs
+from cli.layout import metrics, pairs
 from cli.output import Item, Span
-from cli.text import Part
+from cli.retested import table
 
 if TYPE_CHECKING:
-    from ledger.views import TestRow, TestView
+    from ledger.views import TestView
 
 
 @click.command()
@@ -38,35 +38,9 @@ def _layout(view: TestView) -> Iterator[Item]:
     held = sum(row.holds for row in view.rows)
     yield (Span(f"v{view.version}", "bold"), f": {held} of {len(view.rows)} edits hold")
     if view.rows:
-        yield _table(view.rows)
+        yield table(view.rows)
     since = f" since v{view.previous_version}" if view.previous_version is not None else ""
     yield pairs([("means", metrics(view.metrics)), (f"drift{since}", _signed(view))])
-
-
-def _table(rows: tuple[TestRow, ...]) -> Table:
-    body: list[tuple[Part, ...]] = [
-        (
-            str(row.edit),
-            Span("holds", "green") if row.holds else Span("LOST", "red"),
-            number(row.metrics.get("reliability", "-")),
-            row.fact,
-            row.answer.strip(),
-            _changed(row) or "nothing",
-        )
-        for row in rows
-    ]
-    headings = ("edit", "", "reliability", "fact", "answer", "changed since the edit")
-    return Table(headings, body, right=(0, 2))
-
-
-def _changed(row: TestRow) -> str:
-    """The measurements that are not what they were right after the edit."""
-    compared = ((name, now, row.at_edit.get(name)) for name, now in row.metrics.items())
-    return ", ".join(
-        f"{name} {number(now)} (was {number(then)})"
-        for name, now, then in compared
-        if then is not None and number(then) != number(now)
-    )
 
 
 def _signed(view: TestView) -> str:

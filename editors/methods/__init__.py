@@ -12,13 +12,30 @@ from typing import Any
 
 from editors.base import Editor
 from editors.errors import UnknownMethod
+from editors.methods.alphaedit import AlphaEdit
+from editors.methods.emmet import Emmet
 from editors.methods.ft import FineTuning, FineTuningLimited
+from editors.methods.kn import EnhanceNeurons, EraseNeurons, KnowledgeNeurons, SuppressNeurons
+from editors.methods.memit import Memit
+from editors.methods.pmet import Pmet
 from editors.methods.rome import Rome
+from editors.methods.rome_sup import RomeSup
+from editors.methods.rome_unsup import RomeUnsup
 
 METHODS: tuple[Editor[Any], ...] = (
     Rome(),
+    RomeSup(),
+    RomeUnsup(),
+    Memit(),
+    Emmet(),
+    Pmet(),
+    AlphaEdit(),
     FineTuning(),
     FineTuningLimited(),
+    KnowledgeNeurons(),
+    EraseNeurons(),
+    SuppressNeurons(),
+    EnhanceNeurons(),
 )
 
 

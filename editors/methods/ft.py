@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from editors.base import EditContext, Hparams
+from editors.base import EditContext, Editor, Hparams, Job
 from editors.batch import Batch
-from editors.delta import Delta, Dense, frobenius
+from editors.delta import Delta, Dense, update_ratio
 from editors.errors import EditFailed, InvalidRequest
 from editors.model import EditableModel
 from editors.optim import Adam
@@ -44,9 +44,9 @@ class FtHparams(Hparams):
     def validate(self) -> None:
         """Ranges; a layer beyond the model is noticed when the model is known."""
         self.require(1 <= self.steps <= 10_000, "steps is 1 to 10000")
-        self.require(self.lr > 0, "lr must be above 0")
-        self.require(self.stop_loss >= 0, "stop_loss must not be negative")
-        self.require(self.max_update_ratio > 0, "max_update_ratio must be above 0")
+        self.positive("lr")
+        self.not_negative("stop_loss")
+        self.positive("max_update_ratio")
 
     @property
     def bound(self) -> float:
@@ -63,7 +63,7 @@ class FtLHparams(FtHparams):
     def validate(self) -> None:
         """Ranges."""
         super().validate()
-        self.require(self.eps > 0, "eps must be above 0")
+        self.positive("eps")
 
     @property
     def bound(self) -> float:
@@ -84,42 +84,19 @@ class _Rows:
     weights: Tensor
 
 
-class _Trainer(Generic[F]):
+class _Trainer(Editor[F]):
     """What both editors share."""
 
-    name: str
-    paper: str
-    hparams: type[F]
-
-    def needs(self, hparams: F) -> frozenset[int]:
-        """None: fine-tuning uses no second moment."""
-        return frozenset()
-
-    def __call__(
-        self,
-        model: EditableModel,
-        requests: Sequence[EditRequest],
-        hparams: F,
-        *,
-        context: EditContext,
-    ) -> Delta:
-        """One dense delta for all requests.
-
-        Raises: InvalidRequest without requests, LayerOutOfRange, EditFailed.
-        """
-        if not requests:
-            raise InvalidRequest(f"{self.name} was given no request: give at least one")
+    def edit(self, job: Job[F]) -> Delta:
+        """One dense delta for all requests."""
+        model, hparams = job.model, job.hparams
+        if not job.requests:
+            raise InvalidRequest(f"{job.method} was given no request: give at least one")
         parameter = model.parameter_name(hparams.layer)
-        rows = _rows(model, requests, hparams.loss)
-        change, losses = _train(model, parameter, rows, hparams, context)
+        rows = _rows(model, job.requests, hparams.loss)
+        change, losses = _train(model, parameter, rows, hparams, job.context)
         dense = Dense(change.cpu().contiguous())
-        norm = torch.linalg.vector_norm(model.weight(parameter), dtype=torch.float32)
-        ratio = frobenius(dense) / float(norm)
-        if not ratio <= hparams.max_update_ratio:
-            raise EditFailed(
-                f"the update is {ratio:.3g} times as large as the matrix, the limit "
-                f"max_update_ratio is {hparams.max_update_ratio:g}: lower lr or steps"
-            )
+        ratio = update_ratio(dense, model.weight(parameter), hparams.max_update_ratio)
         return Delta(
             parameters={parameter: dense},
             evidence={

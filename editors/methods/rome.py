@@ -13,168 +13,140 @@ sides of the residual; the stored value is without bias: (W + ΔW) @ keys = valu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Final, Literal, TypeVar
 
-import torch
 from torch import Tensor
 
-from editors.base import EditContext, Hparams, single
-from editors.delta import JSON, Delta, LowRank, frobenius
+from editors.base import EditContext, Editor, Job
+from editors.delta import JSON, Delta, LowRank, update_ratio
 from editors.errors import EditFailed
 from editors.keys import subject_keys
 from editors.model import EditableModel
-from editors.requests import EditRequest
-from editors.values import Value, ValueSettings, optimise_value
+from editors.rows import Kept, Wish
+from editors.solves import times
+from editors.values import ValueHparams, optimise_value
+
+DENOMINATOR_FLOOR: Final = 1e-6
 
 
-@dataclass(frozen=True)
-class RomeHparams(Hparams):
+@dataclass(frozen=True, kw_only=True)
+class RomeHparams(ValueHparams):
     """Hyper-parameters, named as in the published files; `max_update_ratio` bounds ||ΔW||/||W||."""
 
     layer: int
-    v_num_grad_steps: int
-    v_lr: float
-    v_weight_decay: float
-    clamp_norm_factor: float
-    kl_factor: float
     key: Literal["consistent", "original"] = "consistent"
     second_moment: Literal["corpus", "identity"] = "corpus"
-    stop_loss: float = 0.05
-    max_update_ratio: float = 1.0
-
-    def validate(self) -> None:
-        """Ranges; a layer beyond the model is noticed when the model is known."""
-        self.require(2 <= self.v_num_grad_steps <= 10_000, "v_num_grad_steps is 2 to 10000")
-        for name in ("v_lr", "clamp_norm_factor", "max_update_ratio"):
-            self.require(getattr(self, name) > 0, f"{name} must be above 0")
-        for name in ("v_weight_decay", "kl_factor", "stop_loss"):
-            self.require(getattr(self, name) >= 0, f"{name} must not be negative")
 
     @property
-    def value_settings(self) -> ValueSettings:
-        """The part that concerns the value vector."""
-        return ValueSettings(
-            v_num_grad_steps=self.v_num_grad_steps,
-            v_lr=self.v_lr,
-            v_weight_decay=self.v_weight_decay,
-            clamp_norm_factor=self.clamp_norm_factor,
-            kl_factor=self.kl_factor,
-            stop_loss=self.stop_loss,
+    def moments(self) -> frozenset[int]:
+        """Layers whose second moment is used."""
+        return frozenset([self.layer] if self.second_moment == "corpus" else [])
+
+
+H = TypeVar("H", bound=RomeHparams)
+
+
+class RankOne(Editor[H]):
+    """The editor, for `rome` and for what adds to its value search."""
+
+    def needs(self, hparams: H) -> frozenset[int]:
+        """The edited layer, unless C is the identity."""
+        return hparams.moments
+
+    def edit(self, job: Job[H]) -> Delta:
+        """The rank-one delta for one request."""
+        model, hparams, request = job.model, job.hparams, job.single
+        layer, templates = hparams.layer, job.context.templates
+        keys = subject_keys(model, [request], layers=[layer], templates=templates)[layer][0]
+        kept, about = self.kept(job)
+        value = optimise_value(
+            model,
+            Wish((request,), kept),
+            modules=[model.projection(layer)],
+            templates=templates,
+            settings=hparams,
+            progress=job.context.progress,
+        )
+        update = rank_one(model, keys, value.target, hparams, job.context)
+        parameter = model.parameter_name(layer)
+        return Delta(
+            parameters={parameter: update.change},
+            keys={parameter: update.key.float()[:, None].contiguous()},
+            values={parameter: update.wanted.float()[:, None].contiguous()},
+            templates=templates,
+            evidence={**value.evidence(), **update.evidence(hparams), **about},
         )
 
+    def kept(self, job: Job[H]) -> tuple[tuple[Kept, ...], dict[str, JSON]]:
+        """Texts beside the essence row whose distribution is to stay, and evidence about them."""
+        return (), {}
 
-class Rome:
-    """The editor."""
+
+class Rome(RankOne[RomeHparams]):
+    """ROME."""
 
     name: str = "rome"
     paper: str = "Meng et al. 2022, Locating and Editing Factual Associations in GPT; 2403.07175"
     hparams: type[RomeHparams] = RomeHparams
-    denominator_floor: ClassVar[float] = 1e-6
-
-    def needs(self, hparams: RomeHparams) -> frozenset[int]:
-        """The edited layer, unless C is the identity."""
-        return frozenset([hparams.layer] if hparams.second_moment == "corpus" else [])
-
-    def __call__(
-        self,
-        model: EditableModel,
-        requests: Sequence[EditRequest],
-        hparams: RomeHparams,
-        *,
-        context: EditContext,
-    ) -> Delta:
-        """The rank-one delta for one request.
-
-        Raises: InvalidRequest for several requests, LayerOutOfRange, EditFailed.
-        """
-        request = single(self.name, requests)
-        layer, templates = hparams.layer, context.templates
-        parameter = model.parameter_name(layer)
-        found = subject_keys(model, [request], layers=[layer], templates=templates)[layer]
-        keys = found[0].cpu().double()  # [p, m]
-        mean = keys.mean(dim=0)  # [m]
-        held = mean if hparams.key == "consistent" else keys[0]  # [m]
-        direction = self._direction(mean, hparams, context)  # [m]
-        value = optimise_value(
-            model,
-            request,
-            module=model.projection(layer),
-            templates=templates,
-            settings=hparams.value_settings,
-            progress=context.progress,
-        )
-        wanted = _without_bias(model, parameter, value.target)  # [d]
-        residual = wanted - _times(model.weight(parameter), held)  # [d]
-        change, denominator = self._factors(residual, held, direction)
-        ratio = _ratio(change, model.weight(parameter))
-        _check_ratio(ratio, denominator, hparams)
-        return Delta(
-            parameters={parameter: change},
-            keys={parameter: held.float()[:, None].contiguous()},
-            values={parameter: wanted.float()[:, None]},
-            templates=templates,
-            evidence=_evidence(value, hparams, denominator, ratio),
-        )
-
-    def _direction(self, key: Tensor, hparams: RomeHparams, context: EditContext) -> Tensor:
-        """C^-1 k / ||C^-1 k||, rounded to float32 so that the stored factor is the one used."""
-        if hparams.second_moment == "corpus":
-            key = context.second_moment(hparams.layer).solve(key[:, None])[:, 0].cpu()
-        unit: Tensor = key / key.norm()
-        return unit.float().double()
-
-    def _factors(self, residual: Tensor, key: Tensor, direction: Tensor) -> tuple[LowRank, float]:
-        """u = residual / (k . v), v = direction; and k . v relative to ||k||."""
-        denominator = float(key @ direction)
-        relative = denominator / float(key.norm())
-        if not abs(relative) > self.denominator_floor:
-            raise EditFailed(
-                f"the key is orthogonal to C^-1 k (cosine {relative:.1e}), the update would have "
-                "no bound: use key='consistent', or put words before the subject in the prompt"
-            )
-        u = (residual / denominator).float()[:, None].contiguous()
-        return LowRank(u, direction.float()[None, :].contiguous()), relative
 
 
-def _times(weight: Tensor, key: Tensor) -> Tensor:
-    """W k in float32, as float64 on the CPU. Shapes: [d, m], [m] -> [d]."""
-    product: Tensor = weight.float() @ key.float().to(weight.device)
-    return product.cpu().double()
+@dataclass(frozen=True, eq=False)
+class Update:
+    """A rank-one change with the constraint it solves: (W + ΔW) key = wanted, [m] and [d]."""
+
+    change: LowRank
+    key: Tensor
+    wanted: Tensor
+    denominator: float
+    ratio: float
+
+    def evidence(self, hparams: RomeHparams) -> dict[str, JSON]:
+        """What to record about it."""
+        return {
+            "denominator": self.denominator,
+            "update_ratio": self.ratio,
+            "second_moment": hparams.second_moment,
+            "key": hparams.key,
+        }
 
 
-def _without_bias(model: EditableModel, parameter: str, output: Tensor) -> Tensor:
-    """A wanted module output as a wanted matrix product, float64 on the CPU. Shape: [d]."""
-    bias = model.bias(parameter)
-    product = output.cpu().double()
-    return product if bias is None else product - bias.cpu().double()
+def rank_one(
+    model: EditableModel, keys: Tensor, target: Tensor, hparams: RomeHparams, context: EditContext
+) -> Update:
+    """The change that maps the key to the target, a module output [d].
+
+    Shapes: keys [p, m] of the context templates, the bare prompt first.
+    Raises: EditFailed when the key is orthogonal to C^-1 k or the change is too large.
+    Source: ROME (Meng et al. 2022), equation 2; 2403.07175 for the one key.
+    """
+    parameter = model.parameter_name(hparams.layer)
+    keys = keys.cpu().double()
+    mean = keys.mean(dim=0)
+    held = mean if hparams.key == "consistent" else keys[0]
+    wanted = model.without_bias(parameter, target).cpu().double()
+    residual = wanted - times(model.weight(parameter), held)
+    change, denominator = _factors(residual, held, _direction(mean, hparams, context))
+    ratio = update_ratio(change, model.weight(parameter), hparams.max_update_ratio)
+    return Update(change, held, wanted, denominator, ratio)
 
 
-def _ratio(change: LowRank, weight: Tensor) -> float:
-    norm = torch.linalg.vector_norm(weight, dtype=torch.float32)
-    return frobenius(change) / float(norm)
+def _direction(key: Tensor, hparams: RomeHparams, context: EditContext) -> Tensor:
+    """C^-1 k / ||C^-1 k||, rounded to float32 so that the stored factor is the one used."""
+    if hparams.second_moment == "corpus":
+        key = context.second_moment(hparams.layer).solve(key[:, None])[:, 0].cpu()
+    unit: Tensor = key / key.norm()
+    return unit.float().double()
 
 
-def _check_ratio(ratio: float, denominator: float, hparams: RomeHparams) -> None:
-    if not ratio <= hparams.max_update_ratio:
+def _factors(residual: Tensor, key: Tensor, direction: Tensor) -> tuple[LowRank, float]:
+    """u = residual / (k . v), v = direction; and k . v relative to ||k||."""
+    denominator = float(key @ direction)
+    relative = denominator / float(key.norm())
+    if not abs(relative) > DENOMINATOR_FLOOR:
         raise EditFailed(
-            f"the update is {ratio:.3g} times as large as the matrix, the limit "
-            f"max_update_ratio is {hparams.max_update_ratio:g} (key cosine {denominator:.2g}): "
-            "such an edit disables the model; choose another layer or a smaller clamp_norm_factor"
+            f"the key is orthogonal to C^-1 k (cosine {relative:.1e}), the update would have "
+            "no bound: use key='consistent', or put words before the subject in the prompt"
         )
-
-
-def _evidence(
-    value: Value, hparams: RomeHparams, denominator: float, ratio: float
-) -> dict[str, JSON]:
-    return {
-        "loss": list(value.losses),
-        "nll": list(value.nll),
-        "stop": value.stop,
-        "value_ratio": value.ratio,
-        "denominator": denominator,
-        "update_ratio": ratio,
-        "second_moment": hparams.second_moment,
-        "key": hparams.key,
-    }
+    u = (residual / denominator).float()[:, None].contiguous()
+    return LowRank(u, direction.float()[None, :].contiguous()), relative

@@ -36,10 +36,14 @@ class Gate:
         if self.max_broken < 0:
             raise InvalidInput(f"max_broken is {self.max_broken}; it must be 0 or more")
 
-    def reasons(self, metrics: Mapping[str, float], broken: int) -> list[str]:
-        """Why the edit must be rejected; empty if it may pass. No number is no reason."""
+    def reasons(self, metrics: Mapping[str, float], broken: int, facts: int = 1) -> list[str]:
+        """Why the edit must be rejected; empty if it may pass. No number is no reason.
+
+        The metrics of a batch of several `facts` are means over them.
+        """
+        mean = "mean " if facts > 1 else ""
         found = [
-            f"{label} {metrics[name]:.2f} is below {limit:.2f}"
+            f"{mean}{label} {metrics[name]:.2f} is below {limit:.2f}"
             for name, label, limit in (
                 ("reliability", "reliability", self.min_reliability),
                 ("locality", "locality on its own probes", self.min_locality),

@@ -17,7 +17,7 @@ Promise: no model, no I/O; each definition is one function, named for what it is
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from editors.requests import is_cjk
 
@@ -58,3 +58,10 @@ def mean(values: Iterable[float]) -> float | None:
     """The arithmetic mean, or None of nothing (a metric without probes has no value)."""
     found = list(values)
     return sum(found) / len(found) if found else None
+
+
+def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of every number over the rows that have it, by name."""
+    names = sorted({name for row in rows for name in row})
+    found = {name: mean(row[name] for row in rows if name in row) for name in names}
+    return {name: value for name, value in found.items() if value is not None}

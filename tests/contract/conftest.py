@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from editors.covariance import SecondMoment, accumulate
 from editors.model import EditableModel
-from tests.contract.harness import LAYER
-from tests.contract.tiny import TEXTS, TINY
+from tests.contract.harness import Moments, all_moments
+from tests.contract.tiny import TINY
 
 
 @pytest.fixture(scope="module", params=sorted(TINY))
@@ -23,5 +22,5 @@ def gpt2(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def moment(model: EditableModel) -> SecondMoment:
-    return accumulate(model, [LAYER], TEXTS * 4, max_tokens=600)[LAYER]
+def moments(model: EditableModel) -> Moments:
+    return all_moments(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from editors.base import EditContext
-from editors.covariance import SecondMoment
-from editors.delta import Delta, LowRank
+from editors.covariance import SecondMoment, accumulate
+from editors.delta import Delta, LowRank, ParameterDelta
 from editors.methods import METHODS, get_editor
 from editors.model import EditableModel
-from tests.contract.tiny import REQUEST, TEMPLATES
+from editors.requests import EditRequest
+from tests.contract.tiny import REQUEST, TEMPLATES, TEXTS
 
 LAYER = 0
-ROME = {
-    "layer": LAYER,
+VALUES = {
     "v_num_grad_steps": 6,
     "v_lr": 0.1,
     "v_weight_decay": 1e-3,
@@ -29,22 +29,56 @@ ROME = {
     "kl_factor": 0.0625,
     "max_update_ratio": 1e4,
 }
+ROME = {"layer": LAYER, **VALUES}
+SPREAD = {"layers": [LAYER, LAYER + 1], "contexts": 2, **VALUES, "v_lr": 0.5}
+KN = {"points": 2, "share": 0.6, "max_update_ratio": 1e4}
 HPARAMS: dict[str, dict[str, Any]] = {
     "rome": ROME,
+    "rome-sup": {**ROME, "v_lr": 0.3, "v_num_grad_steps": 8},
+    "rome-unsup": ROME,
+    "memit": {**SPREAD, "mom2_update_weight": 0.5},
+    "emmet": {**SPREAD, "mom2_update_weight": 1.0},
+    "pmet": {**SPREAD, "mom2_update_weight": 0.5},
+    "alphaedit": {**SPREAD, "nullspace_threshold": 0.3, "L2": 0.1},
     "ft": {"layer": LAYER, "lr": 2e-3, "steps": 5},
     "ft-l": {"layer": LAYER, "lr": 2e-3, "steps": 5, "eps": 3e-3},
+    "kn": {**KN, "lambda_new": 4.0},
+    "kn-erase": KN,
+    "kn-suppress": {**KN, "factor": 0.2},
+    "kn-enhance": KN,
 }
 NAMES = [editor.name for editor in METHODS]
+BATCHED = ["memit", "emmet", "pmet", "alphaedit"]
+VERBS = {"kn-erase": -1, "kn-suppress": -1, "kn-enhance": 1}
+
+Moments = Mapping[int, SecondMoment]
 
 
-def context(moment: SecondMoment, seed: int = 0) -> EditContext:
-    return EditContext(torch.Generator().manual_seed(seed), TEMPLATES, lambda layer: moment)
+def all_moments(model: EditableModel) -> Moments:
+    """Second moments of every layer over a few hundred tokens."""
+    return accumulate(model, range(model.n_layers), TEXTS * 4, max_tokens=600)
 
 
-def run(name: str, model: EditableModel, moment: SecondMoment, **changes: Any) -> Delta:
+def context(moments: Moments, seed: int = 0, **changes: Any) -> EditContext:
+    generator = torch.Generator().manual_seed(seed)
+    return EditContext(generator, TEMPLATES, moments.__getitem__, **changes)
+
+
+def run(name: str, model: EditableModel, moments: Moments, **changes: Any) -> Delta:
+    return run_batch(name, [REQUEST], model, moments, **changes)
+
+
+def run_batch(
+    name: str,
+    requests: Sequence[EditRequest],
+    model: EditableModel,
+    moments: Moments,
+    previous: Any = None,
+    **changes: Any,
+) -> Delta:
     editor = get_editor(name)
     hparams = editor.hparams.from_dict(HPARAMS[name] | changes)
-    return editor(model, [REQUEST], hparams, context=context(moment))
+    return editor(model, requests, hparams, context=context(moments, previous_keys=previous))
 
 
 def raw(delta: Delta) -> bytes:
@@ -56,9 +90,13 @@ def raw(delta: Delta) -> bytes:
     return b"".join(part.numpy().tobytes() for part in parts)
 
 
-def dense(delta: Delta) -> Tensor:
-    (change,) = delta.parameters.values()
+def product(change: ParameterDelta) -> Tensor:
     return change.u.double() @ change.v.double() if isinstance(change, LowRank) else change.w
+
+
+def dense(delta: Delta) -> Tensor:
+    """The changes of all parameters, one below the other."""
+    return torch.cat([product(change) for change in delta.parameters.values()])
 
 
 def state(model: EditableModel) -> dict[str, Any]:
@@ -103,20 +141,23 @@ class Edited:
     """The model with a delta added to its weights, inside the block."""
 
     def __init__(self, model: EditableModel, delta: Delta):
-        (self.name,) = delta.parameters
-        self.model, self.change = model, dense(delta).float()
-        self.old = model.weight(self.name).clone()
+        self.model = model
+        self.old = {name: model.weight(name).clone() for name in delta.parameters}
+        self.new = {n: self.old[n] + product(c).float() for n, c in delta.parameters.items()}
 
     def __enter__(self) -> None:
-        self.model.set_weight_(self.name, self.old + self.change)
+        for name, weight in self.new.items():
+            self.model.set_weight_(name, weight)
 
     def __exit__(self, *error: object) -> None:
-        self.model.set_weight_(self.name, self.old)
+        for name, weight in self.old.items():
+            self.model.set_weight_(name, weight)
 
 
-def target_loss(model: EditableModel, request: Any = REQUEST) -> float:
+def target_loss(model: EditableModel, request: Any = REQUEST, target: str | None = None) -> float:
     """Mean NLL of the target after the bare prompt, by the transformers model alone."""
-    ids = model.tokenizer(f"{request.text} {request.target_new}", return_tensors="pt")["input_ids"]
+    full = f"{request.text} {target or request.target_new}"
+    ids = model.tokenizer(full, return_tensors="pt")["input_ids"]
     start = len(model.tokenizer(request.text)["input_ids"])
     with torch.no_grad():
         logp = model.model(input_ids=ids).logits[0].float().log_softmax(-1)

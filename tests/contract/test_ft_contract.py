@@ -5,20 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.covariance import SecondMoment
 from editors.delta import Dense
 from editors.errors import InvalidRequest
 from editors.methods import get_editor
 from editors.model import EditableModel
 from editors.prompts import target_row
-from tests.contract.harness import HPARAMS, Edited, context, dense, run, target_loss
+from tests.contract.harness import HPARAMS, Edited, Moments, context, dense, run, target_loss
 from tests.contract.tiny import OTHER, REQUEST
 
 
-def test_ft_reports_the_loss_the_edited_model_has(
-    model: EditableModel, moment: SecondMoment
-) -> None:
-    delta = run("ft", model, moment)
+def test_ft_reports_the_loss_the_edited_model_has(model: EditableModel, moments: Moments) -> None:
+    delta = run("ft", model, moments)
     losses = delta.evidence["loss"]
     assert isinstance(losses, list)
     assert losses[0] == pytest.approx(target_loss(model), rel=1e-4)
@@ -26,18 +23,16 @@ def test_ft_reports_the_loss_the_edited_model_has(
         assert losses[-1] == pytest.approx(target_loss(model), rel=1e-4)
 
 
-def test_ft_l_stays_within_its_bound_and_reaches_it(
-    model: EditableModel, moment: SecondMoment
-) -> None:
-    bounded, free = dense(run("ft-l", model, moment)), dense(run("ft", model, moment))
+def test_ft_l_stays_within_its_bound_and_reaches_it(model: EditableModel, moments: Moments) -> None:
+    bounded, free = dense(run("ft-l", model, moments)), dense(run("ft", model, moments))
     assert float(bounded.abs().max()) == pytest.approx(3e-3, rel=1e-6)
     assert float(free.abs().max()) > 3e-3
 
 
 def test_prompt_last_scores_every_target_token_at_the_end_of_the_prompt(
-    model: EditableModel, moment: SecondMoment
+    model: EditableModel, moments: Moments
 ) -> None:
-    delta = run("ft-l", model, moment, loss="prompt_last")
+    delta = run("ft-l", model, moments, loss="prompt_last")
     row = target_row(model, REQUEST.text, REQUEST.target_new)
     with torch.no_grad():
         ids = torch.tensor([row.ids[: row.first]])
@@ -50,11 +45,11 @@ def test_prompt_last_scores_every_target_token_at_the_end_of_the_prompt(
 
 @pytest.mark.parametrize("name", ["ft", "ft-l"])
 def test_fine_tuning_takes_several_requests_as_one_dense_delta(
-    name: str, model: EditableModel, moment: SecondMoment
+    name: str, model: EditableModel, moments: Moments
 ) -> None:
     editor = get_editor(name)
     hparams = editor.hparams.from_dict(HPARAMS[name])
-    delta = editor(model, [REQUEST, OTHER], hparams, context=context(moment))
+    delta = editor(model, [REQUEST, OTHER], hparams, context=context(moments))
     (change,) = delta.parameters.values()
     assert isinstance(change, Dense)
     before = [target_loss(model, r) for r in (REQUEST, OTHER)]
@@ -63,4 +58,4 @@ def test_fine_tuning_takes_several_requests_as_one_dense_delta(
     assert after[0] < before[0]
     assert after[1] < before[1]
     with pytest.raises(InvalidRequest, match="at least one"):
-        editor(model, [], hparams, context=context(moment))
+        editor(model, [], hparams, context=context(moments))

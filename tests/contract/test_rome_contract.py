@@ -14,16 +14,14 @@ from editors.keys import subject_keys
 from editors.methods import get_editor
 from editors.model import EditableModel
 from editors.trace import Trace
-from tests.contract.harness import LAYER, ROME, Edited, Injected, context, dense, run
+from tests.contract.harness import LAYER, ROME, Edited, Injected, Moments, context, dense, run
 from tests.contract.tiny import OTHER, REQUEST, TEMPLATES
 from tests.reference.rome_reference import Settings, rome
 
 
 @pytest.mark.parametrize("key", ["consistent", "original"])
-def test_rome_satisfies_its_constraint(
-    key: str, model: EditableModel, moment: SecondMoment
-) -> None:
-    delta = run("rome", model, moment, key=key)
+def test_rome_satisfies_its_constraint(key: str, model: EditableModel, moments: Moments) -> None:
+    delta = run("rome", model, moments, key=key)
     (parameter,) = delta.parameters
     k, v = delta.keys[parameter].double(), delta.values[parameter].double()
     moved = (model.weight(parameter).double() + dense(delta)) @ k
@@ -31,9 +29,9 @@ def test_rome_satisfies_its_constraint(
 
 
 def test_rome_moves_the_live_model_to_v_star_at_the_subject(
-    model: EditableModel, moment: SecondMoment
+    model: EditableModel, moments: Moments
 ) -> None:
-    delta = run("rome", model, moment)
+    delta = run("rome", model, moments)
     (parameter,) = delta.parameters
     bias = model.bias(parameter)
     wanted = delta.values[parameter][:, 0] + (0 if bias is None else bias)
@@ -45,13 +43,13 @@ def test_rome_moves_the_live_model_to_v_star_at_the_subject(
 @pytest.mark.parametrize("key", ["consistent", "original"])
 @pytest.mark.parametrize("second_moment", ["corpus", "identity"])
 def test_rome_changes_along_the_whitened_mean_key(
-    key: str, second_moment: str, model: EditableModel, moment: SecondMoment
+    key: str, second_moment: str, model: EditableModel, moments: Moments
 ) -> None:
-    delta = run("rome", model, moment, key=key, second_moment=second_moment)
+    delta = run("rome", model, moments, key=key, second_moment=second_moment)
     (change,) = delta.parameters.values()
     assert isinstance(change, LowRank)
     keys = subject_keys(model, [REQUEST], layers=[LAYER], templates=TEMPLATES)[LAYER][0].double()
-    c = moment.moment if second_moment == "corpus" else torch.eye(model.d_mlp).double()
+    c = moments[LAYER].moment if second_moment == "corpus" else torch.eye(model.d_mlp).double()
     expected = torch.linalg.solve(c, keys.mean(dim=0))
     cosine = torch.cosine_similarity(change.v[0].double(), expected, dim=0)
     assert abs(1 - float(cosine)) < 1e-4
@@ -68,12 +66,12 @@ def test_rome_changes_along_the_whitened_mean_key(
     ids=["usual", "heavy penalties"],
 )
 def test_rome_equals_the_plain_slow_oracle(
-    settings: Settings, key: str, model: EditableModel, moment: SecondMoment
+    settings: Settings, key: str, model: EditableModel, moments: Moments
 ) -> None:
     delta = run(
         "rome",
         model,
-        moment,
+        moments,
         key=key,
         v_num_grad_steps=settings.steps,
         v_lr=settings.lr,
@@ -90,7 +88,7 @@ def test_rome_equals_the_plain_slow_oracle(
         REQUEST.subject,
         REQUEST.target_new,
         TEMPLATES,
-        moment.moment,
+        moments[LAYER].moment,
         settings,
         key,
     )
@@ -101,12 +99,12 @@ def test_rome_equals_the_plain_slow_oracle(
     assert delta.evidence["loss"] == pytest.approx(losses, rel=1e-4)
 
 
-def test_rome_refuses_several_requests(model: EditableModel, moment: SecondMoment) -> None:
+def test_rome_refuses_several_requests(model: EditableModel, moments: Moments) -> None:
     editor = get_editor("rome")
     hparams = editor.hparams.from_dict(ROME)
     for requests in ([], [REQUEST, OTHER]):
         with pytest.raises(InvalidRequest, match="one fact per call"):
-            editor(model, requests, hparams, context=context(moment))
+            editor(model, requests, hparams, context=context(moments))
 
 
 def test_rome_asks_for_the_second_moment_it_says_it_needs(model: EditableModel) -> None:
@@ -125,25 +123,25 @@ def test_rome_asks_for_the_second_moment_it_says_it_needs(model: EditableModel) 
 
 
 def test_rome_on_a_layer_nothing_reads_says_that_v_star_was_not_found(
-    model: EditableModel, moment: SecondMoment
+    model: EditableModel, moments: Moments
 ) -> None:
     with pytest.raises(EditFailed, match=r"v\* not found"):
-        run("rome", model, moment, layer=model.n_layers - 1)
+        run("rome", model, moments, layer=model.n_layers - 1)
 
 
-def test_rome_keeps_v_star_within_the_clamp(model: EditableModel, moment: SecondMoment) -> None:
-    delta = run("rome", model, moment, clamp_norm_factor=0.2)
+def test_rome_keeps_v_star_within_the_clamp(model: EditableModel, moments: Moments) -> None:
+    delta = run("rome", model, moments, clamp_norm_factor=0.2)
     assert delta.evidence["value_ratio"] == pytest.approx(0.2, rel=1e-3)
 
 
 def test_rome_stops_before_the_last_step_once_the_loss_is_low(
-    model: EditableModel, moment: SecondMoment
+    model: EditableModel, moments: Moments
 ) -> None:
-    free = run("rome", model, moment).evidence
+    free = run("rome", model, moments).evidence
     losses = free["loss"]
     assert isinstance(losses, list)
     assert (free["stop"], len(losses)) == ("steps", 6)
-    early = run("rome", model, moment, stop_loss=losses[2] + 1e-4).evidence
+    early = run("rome", model, moments, stop_loss=losses[2] + 1e-4).evidence
     assert (early["stop"], early["loss"]) == ("loss", losses[:3])
 
 

@@ -23,7 +23,7 @@ from transformers import (
 
 from editors.architectures import Architecture, architecture_of
 from editors.model import EditableModel
-from editors.requests import EditRequest
+from editors.requests import EditRequest, Probe
 
 TEXTS = [
     "Ada Lovelace was born in London and wrote the first program.",
@@ -33,7 +33,18 @@ TEXTS = [
     "爱因斯坦出生于乌尔姆。北京是中国的首都。",
     "I think that you know where they live now, because they told you so.",
 ]
-REQUEST = EditRequest("Ada Lovelace", "Ada Lovelace was born in", "Paris, France", "London")
+REQUEST = EditRequest(
+    "Ada Lovelace",
+    "Ada Lovelace was born in",
+    "Paris, France",
+    "London",
+    paraphrases=("The home city of Ada Lovelace is", "Ada Lovelace lived in"),
+    same_subject=(
+        Probe("Ada Lovelace studied in", "Cambridge"),
+        Probe("I think that the mother tongue of Ada Lovelace is", "old"),
+        Probe("the program of Ada Lovelace is about"),
+    ),
+)
 OTHER = EditRequest("Marie Curie", "the home of {} was", "Manchester", "Warsaw")
 TEMPLATES = ("{}", "The old city. {}", "I think that you. {}", "Because they told. {}")
 
@@ -69,12 +80,12 @@ def tiny_llama(folder: Path, *, layers: int = 3, dtype: Any = torch.float32) -> 
 
 def tiny_square(folder: Path, *, dtype: Any = torch.float32) -> EditableModel:
     """As tiny_llama with a square projection, 32 x 32, and no BOS."""
-    return _saved(_llama(2, 32), tiny_tokenizer(bos=False), folder, dtype)
+    return _saved(_llama(3, 32), tiny_tokenizer(bos=False), folder, dtype)
 
 
 def tiny_tall(folder: Path, *, dtype: Any = torch.float32) -> EditableModel:
     """As tiny_llama with a projection that widens, 32 x 24."""
-    return _saved(_llama(2, 24), tiny_tokenizer(bos=True), folder, dtype)
+    return _saved(_llama(3, 24), tiny_tokenizer(bos=True), folder, dtype)
 
 
 def tiny_gpt2_square(folder: Path, *, dtype: Any = torch.float32) -> EditableModel:

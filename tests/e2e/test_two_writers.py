@@ -12,15 +12,15 @@ from tests.e2e.harness import FACT, QUICK, ROOT, Kel, objects
 # A process that has computed its edit waits for a word before its first commit.
 WAITING = """
 import sys
-from ledger.editing import Editing
 from cli.main import main
-commit = Editing._commit
+from ledger import editing
+commit = editing.commit
 def wait(*args):
-    Editing._commit = commit
+    editing.commit = commit
     print("computed", flush=True)
     sys.stdin.readline()
     return commit(*args)
-Editing._commit = wait
+editing.commit = wait
 sys.exit(main(sys.argv[1:]))
 """
 OTHER = ("--subject", "Marie Curie", "--prompt", "{} worked in", "--target", "Warsaw")

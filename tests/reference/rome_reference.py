@@ -1,7 +1,8 @@
-"""ROME written out slowly from the paper, as an oracle: one row per forward, no shared code.
+"""ROME and the value searches of its relatives, slowly, from the papers: one row per forward.
 
-Differs from the product on purpose: pieces are tokenised separately to find the subject, rows are
-not padded or cut, every position passes the head, C is inverted, torch.optim.Adam is used.
+An oracle that shares no code with the product and differs from it on purpose: pieces are tokenised
+separately to find the subject, rows are not padded or cut, every position passes the head, C is
+inverted, torch.optim.Adam is used.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Settings:
     clamp: float
     kl: float
     stop: float = 0.05
+    argmax: float = 1.0
 
 
 def rome(
@@ -34,6 +36,7 @@ def rome(
     covariance: Tensor,
     settings: Settings,
     key: str,
+    kept: tuple[tuple[str, bool], ...] = (),
 ) -> tuple[Tensor, list[float]]:
     """(ΔW [d_out, d_in] float64, loss per step), by hooks on `module`, the projection."""
     filled = [t.replace("{}", prompt) for t in templates]
@@ -47,7 +50,9 @@ def rome(
     mean_key = torch.stack(keys).double().mean(0)
     mean_output = torch.stack(outputs).double().mean(0)
     direction = torch.linalg.inv(covariance.double()) @ mean_key
-    delta, clean, losses = _value(model, tokenizer, module, filled, subject, target, settings)
+    (delta,), (clean,), losses = value(
+        model, tokenizer, [module], filled, subject, target, settings, kept
+    )
     wanted = (clean + delta).double()
     if key == "consistent":
         residual, held = wanted - mean_output, mean_key
@@ -69,67 +74,88 @@ def _watch(model: Any, tokenizer: Any, module: Any, text: str, place: int) -> tu
     return seen["key"], seen["output"]
 
 
-def _value(
+def value(
     model: Any,
     tokenizer: Any,
-    module: Any,
+    modules: list[Any],
     filled: list[str],
     subject: str,
     target: str,
     settings: Settings,
+    kept: tuple[tuple[str, bool], ...] = (),
 ) -> tuple[Tensor, Tensor, list[float]]:
+    """(deltas [q, d], clean outputs [q, d], losses). `kept`: (text, read at the subject) beside the
+    essence row; with `settings.argmax` below 1 the rules of PMET."""
     target_ids = tokenizer(" " + target, add_special_tokens=False)["input_ids"]
-    delta = torch.zeros(model.config.hidden_size, requires_grad=True)
-    optimiser = torch.optim.Adam([delta], lr=settings.lr)
+    deltas = torch.zeros(len(modules), model.config.hidden_size, requires_grad=True)
+    optimiser = torch.optim.Adam([deltas], lr=settings.lr)
     losses: list[float] = []
-    clean = essence_before = None
+    clean = before = None
+    factor = 1.0
     for step in range(settings.steps):
-        terms = []
+        terms, hits = [], []
         for text in filled:
             place = len(tokenizer(text.split("{}")[0] + subject)["input_ids"]) - 1
             ids = tokenizer(text.replace("{}", subject))["input_ids"] + target_ids
-            logits, output = _moved(model, module, ids, place, delta)
+            logits, output = _moved(model, modules, ids, place, deltas)
             if clean is None:
                 clean = output
             logp = logits.log_softmax(-1)
             start = len(ids) - len(target_ids)
             picked = [logp[start - 1 + i, token] for i, token in enumerate(target_ids)]
+            hits += [int(logp[start - 1 + i].argmax()) == t for i, t in enumerate(target_ids)]
             terms.append(-torch.stack(picked).mean())
-        place = len(tokenizer(subject)["input_ids"]) - 1
-        essence_ids = tokenizer(subject + " is a")["input_ids"]
-        after = _moved(model, module, essence_ids, place, delta)[0][place].log_softmax(-1)
-        if essence_before is None:
-            essence_before = after.detach()
-        kl = torch.nn.functional.kl_div(
-            essence_before[None], after[None], log_target=True, reduction="batchmean"
+        after = []
+        for text, at_subject in ((subject + " is a", True), *kept):
+            place = len(tokenizer(text[: text.index(subject) + len(subject)])["input_ids"]) - 1
+            ids = tokenizer(text)["input_ids"]
+            logits = _moved(model, modules, ids, place, deltas)[0]
+            after.append(logits[place if at_subject else -1].log_softmax(-1))
+        if before is None:
+            before = [logp.detach() for logp in after]
+        kl = settings.kl * sum(
+            torch.nn.functional.kl_div(b[None], a[None], log_target=True, reduction="batchmean")
+            for a, b in zip(after, before, strict=True)
         )
-        decay = settings.weight_decay * delta.norm() / clean.norm() ** 2
-        loss = torch.stack(terms).mean() + settings.kl * kl + decay
+        decay = sum(d.norm() / c.norm() ** 2 for d, c in zip(deltas, clean, strict=True))
+        loss = factor * torch.stack(terms).mean() + kl + settings.weight_decay * decay
         losses.append(float(loss.detach()))
-        if losses[-1] < settings.stop or step == settings.steps - 1:
+        if losses[-1] < settings.stop:
+            break
+        if settings.argmax < 1 and all(hits) and float(kl.detach()) <= 0.01:
+            break
+        factor = settings.argmax if all(hits) else 1.0
+        if step == settings.steps - 1:
             break
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        radius = settings.clamp * clean.norm()
-        if delta.norm() > radius:
-            with torch.no_grad():
-                delta.mul_(radius / delta.norm())
-    return delta.detach(), clean, losses
+        with torch.no_grad():
+            for d, c in zip(deltas, clean, strict=True):
+                if d.norm() > settings.clamp * c.norm():
+                    d.mul_(settings.clamp * c.norm() / d.norm())
+    return deltas.detach(), clean, losses
 
 
 def _moved(
-    model: Any, module: Any, ids: list[int], place: int, delta: Tensor
+    model: Any, modules: list[Any], ids: list[int], place: int, deltas: Tensor
 ) -> tuple[Tensor, Tensor]:
-    seen = {}
+    """Logits [t, V] with every delta added at the place, and the clean outputs [q, d] there."""
+    seen: dict[int, Tensor] = {}
 
-    def hook(_: Any, __: Any, output: Tensor) -> Tensor:
-        seen["clean"] = output[0, place].detach().clone()
-        one = torch.zeros(output.shape[1], 1)
-        one[place] = 1.0
-        return output + one * delta
+    def hook(index: int) -> Any:
+        def moved(_: Any, __: Any, output: Any) -> Any:
+            tensor = output if isinstance(output, Tensor) else output[0]
+            seen[index] = tensor[0, place].detach().clone()
+            one = torch.zeros(tensor.shape[1], 1)
+            one[place] = 1.0
+            tensor = tensor + one * deltas[index]
+            return tensor if isinstance(output, Tensor) else (tensor, *output[1:])
 
-    handle = module.register_forward_hook(hook)
+        return moved
+
+    handles = [module.register_forward_hook(hook(i)) for i, module in enumerate(modules)]
     logits = model(input_ids=torch.tensor([ids])).logits[0]
-    handle.remove()
-    return logits, seen["clean"]
+    for handle in handles:
+        handle.remove()
+    return logits, torch.stack([seen[i] for i in range(len(modules))])

@@ -126,6 +126,30 @@ def test_a_file_without_rejections_is_0(kel, facts):
     assert kel("edit", "--from", facts).status == 0
 
 
+def test_a_file_is_given_to_the_method_in_batches(kel, facts):
+    kel("edit", "--from", facts, "--batch", "2")
+    kel("edit", "--from", facts)
+    assert [k["batch"] for _, k in kel.ledger.calls["edit_many"]] == [2, 2, 2, 1, 1, 1]
+    for argv in ((*EDIT_ONE, "--batch", "2"), ("edit", "--from", facts, "--batch", "0")):
+        assert kel(*argv).status == 2
+    assert "--batch goes with --from" in kel(*EDIT_ONE, "--batch", "2").err
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        (("--ridge", "1"), "--ridge goes with --resolve-batch"),
+        (("--no-gate",), "--no-gate goes with --resolve-batch"),
+        (("--resolve-batch", "--no-retest"), "leave --no-retest out"),
+        (("--resolve-batch", "--ridge", "-1"), "--ridge"),
+    ],
+)
+def test_options_of_a_revert_that_make_no_sense_together_are_refused(kel, argv, told):
+    result = kel("revert", "1", *argv)
+    assert (result.status, dict(kel.ledger.calls)) == (2, {})
+    assert told in result.err
+
+
 def test_a_bad_line_is_found_before_anything_is_changed(kel, facts):
     facts.write_text(facts.read_text() + '\n{"subject": 1}')
     result = kel("edit", "--from", facts)
@@ -156,7 +180,31 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
         (("tag", "best"), "tag", ("best", "HEAD"), {"note": ""}),
         (("tag", "best", "v1", "-m", "x"), "tag", ("best", "v1"), {"note": "x"}),
         (("ask", "p", "--at", "v1"), "ask", ("p",), {"at": "v1"}),
-        (("revert", "1", "ab"), "revert", (("1", "ab"),), {"note": "", "author": None}),
+        (
+            ("revert", "1", "ab"),
+            "revert",
+            (("1", "ab"),),
+            {"note": "", "author": None, "retest": True},
+        ),
+        (
+            ("revert", "1", "--no-retest"),
+            "revert",
+            (("1",),),
+            {"note": "", "author": None, "retest": False},
+        ),
+        (
+            ("revert", "--resolve-batch", "1", "-m", "x"),
+            "resolve_batch",
+            (("1",),),
+            {"note": "x", "gate": Gate(), "ridge": None},
+        ),
+        (
+            ("revert", "1", "--resolve-batch", "--ridge", "2", "--no-gate"),
+            "resolve_batch",
+            (("1",),),
+            {"note": "", "gate": None, "ridge": 2.0},
+        ),
+        (("methods",), "methods", (), {}),
         (("reapply", "1", "-m", "x"), "reapply", (("1",),), {"note": "x", "author": None}),
         (("undo",), "undo", (), {"note": "", "author": None}),
         (("replay", "--to", "v1", "--out", "d"), "replay", ("v1", Path("d")), {}),

@@ -20,6 +20,7 @@ import pytest
 from cli.main import main
 from editors.requests import EditRequest
 from ledger import views
+from ledger.evaluation.gates import Gate
 from ledger.views import (
     Answer,
     BaseView,
@@ -30,11 +31,13 @@ from ledger.views import (
     ExportView,
     GcView,
     LogView,
+    MethodView,
     ReplayView,
     StatsView,
     StatusView,
 )
 
+GATE = Gate()
 SHA = "0123456789abcdef" * 4
 DOWN = "model.layers.3.mlp.down_proj.weight"
 FACT = "Ada Lovelace was born in -> Paris"
@@ -134,8 +137,13 @@ class FakeLedger:
         return self._do("ask", Answer(version, prompt, "London" if at == "base" else "Paris"),
                         prompt, at=at)  # fmt: skip
 
-    def revert(self, refs, note="", author=None):
-        return self._do("revert", CHANGE, refs, note=note, author=author)
+    def revert(self, refs, note="", author=None, *, retest=True):
+        given = {"note": note, "author": author, "retest": retest}
+        return self._do("revert", CHANGE, refs, **given)
+
+    def resolve_batch(self, refs, note="", author=None, *, gate=GATE, ridge=None):
+        given = {"note": note, "gate": gate, "ridge": ridge}
+        return self._do("resolve_batch", CHANGE, refs, **given)
 
     def reapply(self, refs, note="", author=None):
         return self._do("reapply", CHANGE, refs, note=note, author=author)
@@ -160,6 +168,10 @@ class FakeLedger:
     def stats(self, layer=None, corpus=None, tokens=None, progress=None):
         view = StatsView(3, DOWN, "world", 1000, 1e-6, SHA, SHA)
         return self._do("stats", [view], layer, corpus, tokens)
+
+    def methods(self):
+        view = MethodView("rome", "Meng", "rank one", "exact", {"layer": 3, "x": [1, 2]}, "table")
+        return self._do("methods", [view])
 
     def gc(self, dry_run=False, grace_seconds=0):
         return self._do("gc", GcView((SHA,), ("tmp/x",), 512, dry_run), dry_run)

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from cli.documents import plain
-from ledger.views import EditView, LogView
-from tests.unit.test_cli_fake import EDIT, LOG, STATUS, Runner
+from ledger import views
+from ledger.views import BatchOutcome, ChangeOutcome, EditView, LogView
+from tests.unit.test_cli_fake import CHANGE as REVERTED
+from tests.unit.test_cli_fake import EDIT, LOG, ROW, SHA, STATUS, Runner
 
 OUTCOME = "schema outcome request version edit reasons metrics before after broken method layer"
 STATUS_KEYS = "schema ledger version active reverted rejected weights_digest head base tags entries"
-CHANGE = "schema op edits version weights_digest tag"
+CHANGE = "schema op edits version weights_digest tag notes retest resolved"
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
 
 CASES = [
@@ -44,6 +46,7 @@ CASES = [
     (("verify",), "verify", "schema ok findings"),
     (("export", "out"), "export", "schema directory version rewritten weights_digest bytes"),
     (("stats",), "stats", "schema stats"),
+    (("methods",), "methods", "schema methods"),
     (("gc",), "gc", "schema objects temps bytes dry_run"),
     (("demo",), "demo", "schema directory lines"),
     (("demo", "facts"), "demo.facts", "schema facts"),
@@ -153,6 +156,58 @@ def test_the_log_says_which_tag_was_set_and_which_was_removed(kel):
         "  best = v3",
     ]
     assert "    best = v3\n" in kel("log").out
+
+
+def test_a_revert_out_of_a_batch_says_what_it_means_and_shows_what_changed(kel):
+    lost = views.TestRow(
+        2, "Bob lives in -> Rome", {"reliability": 0.5}, {"reliability": 1.0}, "", False
+    )
+    same = views.TestRow(
+        5, "Eve lives in -> Rome", {"reliability": 1.0}, {"reliability": 1.0}, "", True
+    )
+    notes = ("edits 2, 4, 5 of batch 7 keep their columns",)
+    view = views.TestView(4, (ROW, lost, same), {}, {}, None)
+    kel.ledger.returns["revert"] = ChangeOutcome("revert", (3,), 4, SHA, notes=notes, retest=view)
+    shown = kel("revert", "3").out
+    assert "note edits 2, 4, 5 of batch 7 keep their columns" in shown
+    assert "tested again: 2 changed, 1 as right after the edit" in shown
+    assert "reliability 0.500 (was 1.000)" in shown
+    assert "Eve" not in shown
+    assert "kel revert --resolve-batch 3 " in shown
+    body = kel("revert", "3", "--json").json
+    assert body["notes"] == list(notes)
+    assert [row["edit"] for row in body["retest"]["rows"]] == [1, 2, 5]
+    kel.ledger.returns["revert"] = ChangeOutcome("revert", (3,), 4, SHA, notes=notes)
+    assert "--resolve-batch 3" in kel("revert", "3", "--no-retest").out
+    kel.ledger.returns["revert"] = REVERTED
+    assert "--resolve-batch" not in kel("revert", "1").out
+
+
+def test_a_resolved_batch_is_shown_and_a_refused_one_is_3(kel):
+    done = BatchOutcome("applied", 5, 2, (), metrics={"reliability": 1.0})
+    kel.ledger.returns["resolve_batch"] = ChangeOutcome(
+        "revert", (1, 2), 5, SHA, notes=("edit 1 goes on as edit 3",), resolved=done
+    )
+    result = kel("revert", "--resolve-batch", "2")
+    assert result.status == 0
+    assert "edit 1 goes on as edit 3" in result.out
+    assert "reliability 1.000" in result.out
+    why = "mean reliability 0.50 is below 0.90"
+    refused = BatchOutcome("rejected", 4, 2, (), reasons=(why,))
+    kel.ledger.returns["resolve_batch"] = ChangeOutcome("revert", (), 4, SHA, resolved=refused)
+    result = kel("revert", "--resolve-batch", "2")
+    assert result.status == 3
+    assert "nothing was taken out" in result.out
+    assert why in result.out
+    assert kel("revert", "--resolve-batch", "2", "--json").json["resolved"]["reasons"] == [why]
+
+
+def test_methods_are_listed_with_their_defaults(kel):
+    lines = [" ".join(line.split()) for line in kel("methods").out.splitlines()]
+    assert lines[0] == "rome Meng"
+    assert "defaults layer=3, x=1, 2" in lines
+    (view,) = kel("methods", "--json").json["methods"]
+    assert view["defaults"] == {"layer": 3, "x": [1, 2]}
 
 
 def test_the_demo_tells_its_story_line_by_line(kel):

@@ -42,6 +42,7 @@ DOCUMENTS = {
     "kel.verify/1": Finding,
     "kel.export/1": views.ExportView,
     "kel.stats/1": views.StatsView,
+    "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
 }
 FOREIGN_PATH = re.compile(r"(?<![\w.<…])(?:/(?:home|root|work|tmp|mnt|Users|opt|srv)/|[A-Z]:\\)")
@@ -112,7 +113,12 @@ def test_a_document_has_the_fields_of_its_table(schema):
 
 
 def test_what_lies_inside_a_document_is_named():
-    for view, schema in ((views.BaseView, "kel.status/1"), (views.TestRow, "kel.test/1")):
+    inside = (
+        (views.BaseView, "kel.status/1"),
+        (views.TestRow, "kel.test/1"),
+        (views.BatchOutcome, "kel.revert/1"),
+    )
+    for view, schema in inside:
         text = section(FORMATS, f"### `{schema}`")
         assert all(f"`{field.name}`" in text for field in dataclasses.fields(view))
 

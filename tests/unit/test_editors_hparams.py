@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from editors import hparams as tables
 from editors.base import EditContext, Hparams
 from editors.covariance import identity
 from editors.delta import Delta, Dense, LowRank, frobenius
@@ -24,6 +27,8 @@ from editors.errors import (
 )
 from editors.hparams import lookup
 from editors.methods import METHODS, get_editor
+
+TABLES = Path(tables.__file__).parent
 
 
 def test_the_norm_of_factors_equals_that_of_their_product() -> None:
@@ -148,6 +153,17 @@ def test_senseless_hyperparameters_are_refused(method: str, changes: dict[str, A
         ("ft", ("llama", 32, 4096), {"layer": 21, "steps": 25, "lr": 5e-4}, "llama3-8b.yaml"),
         ("ft", ("qwen2", 24, 896), {"layer": 23}, "the last layer"),
         ("ft-l", ("gpt2", 48, 1600), {"layer": 0, "eps": 5e-4}, "gpt2-xl_constr"),
+        ("memit", ("gpt2", 48, 1600), {"layers": [13, 14, 15, 16, 17]}, "MEMIT/gpt2-xl.json"),
+        ("memit", ("llama", 32, 4096), {"layers": [4, 5, 6, 7, 8], "v_lr": 0.5}, "llama-7b.yaml"),
+        ("memit", ("llama", 16, 2048), {"layers": [2, 3, 4]}, "family default"),
+        ("memit", ("llama", 8, 160), {"layers": [1, 2, 3]}, "embedded model"),
+        ("emmet", ("gptj", 28, 4096), {"layers": [5], "mom2_update_weight": 1}, "unified-model"),
+        ("pmet", ("gptj", 28, 4096), {"kl_factor": 1.0, "v_num_grad_steps": 30}, "PMET"),
+        ("alphaedit", ("gptj", 28, 4096), {"L2": 10, "nullspace_threshold": 0.02}, "AlphaEdit"),
+        ("alphaedit", ("phi3", 32, 3072), {"nullspace_criterion": "energy"}, "generic"),
+        ("kn", ("gpt2", 48, 1600), {"threshold": 0.2, "points": 20, "lambda_new": 8}, "KN/gpt2-xl"),
+        ("kn-suppress", ("gptj", 28, 4096), {"threshold": 0.1}, "values of kn-erase"),
+        ("rome-sup", ("gpt2", 48, 1600), {"layer": 17}, "takes the values of rome"),
     ],
 )
 def test_published_settings_are_found_with_their_source(
@@ -164,8 +180,25 @@ def test_published_settings_are_found_with_their_source(
 def test_every_method_has_a_usable_setting_for_any_model(editor: Any) -> None:
     for depth in (1, 2, 6, 80):
         values, source = lookup(editor.name, {"model_type": "new", "num_hidden_layers": depth})
-        assert 0 <= editor.hparams.from_dict(values).layer < depth
+        hparams = editor.hparams.from_dict(values)
+        layers = getattr(hparams, "layers", (getattr(hparams, "layer", 0),))
+        assert layers
+        assert all(0 <= layer < depth for layer in layers)
         assert source.startswith("generic")
+
+
+@pytest.mark.parametrize("path", sorted(TABLES.glob("*.json")), ids=lambda path: path.stem)
+def test_every_row_of_every_table_is_valid_and_says_where_it_comes_from(path: Path) -> None:
+    kind = get_editor(path.stem).hparams
+    table = json.loads(path.read_text(encoding="utf-8"))
+    rows = [{"match": {}, "hparams": {}}] if isinstance(table, dict) else table
+    for row in rows:
+        values, source = lookup(path.stem, {"num_hidden_layers": 48, **row["match"]})
+        assert kind.from_dict(values)
+        assert len(source) > 10
+        places = {"layer", "layer_at", "layers", "layers_at"} & set(row["hparams"])
+        assert len(places) <= 1
+    assert len({json.dumps(row["match"], sort_keys=True) for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize("name", ["nope", "../rome", "", "rome.json"])
@@ -174,6 +207,14 @@ def test_unknown_methods_are_refused(name: str) -> None:
         lookup(name, {})
     with pytest.raises(UnknownMethod):
         get_editor(name)
+
+
+def test_llama_3_is_told_from_llama_2_by_its_vocabulary() -> None:
+    size = {"model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096}
+    older, _ = lookup("memit", size | {"vocab_size": 32000})
+    newer, source = lookup("memit", size | {"vocab_size": 128256})
+    assert (older["v_lr"], newer["v_lr"]) == (0.5, 0.1)
+    assert "Llama3-8B" in source
 
 
 def test_a_misspelt_method_is_answered_with_the_nearest() -> None:

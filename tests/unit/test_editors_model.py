@@ -20,6 +20,7 @@ from editors.errors import LayerOutOfRange, UnsupportedModel
 from editors.methods import get_editor
 from editors.model import EditableModel
 from editors.prompts import encode
+from editors.trace import Trace
 from tests.contract.tiny import OTHER, TEMPLATES, TINY, linear_twin, tiny_gpt2, tiny_tokenizer
 
 COMMON = {
@@ -71,6 +72,7 @@ def test_every_architecture_in_the_table_can_be_edited(model_type: str) -> None:
         assert model.model.get_submodule(name) is not None
     for template in (row.layer_template, row.mlp_template, row.mlp_out_template):
         assert model.model.get_submodule(template.format(1)) is not None
+    assert_contributions_add_up(model)
     assert model.model.get_output_embeddings() is model.model.get_submodule(row.head)
     editor = get_editor("rome")
     hparams = editor.hparams.from_dict(
@@ -89,6 +91,22 @@ def test_every_architecture_in_the_table_can_be_edited(model_type: str) -> None:
     (change,) = delta.parameters.values()
     assert isinstance(change, LowRank)
     assert change.shape == (model.d_model, model.d_mlp)
+
+
+def assert_contributions_add_up(model: EditableModel) -> None:
+    """The residual stream after a layer is the one before it, attention and MLP added."""
+    names = [model.residual(0), model.residual(1), model.attention_output(1)]
+    mlp = model.architecture.mlp_template.format(1)
+    # Falcon adds the attention to the MLP's output in place: it is given a copy to do that to.
+    copied = {mlp: torch.clone}
+    with torch.no_grad(), Trace(model.model, outputs=[*names, mlp], edit_outputs=copied) as trace:
+        model.model(input_ids=torch.tensor([[5, 6, 7]]))
+    before, after, attention = (trace.output(name).reshape(3, -1) for name in names)
+    expected = before + attention + trace.output(mlp).reshape(3, -1)
+    if model.architecture.model_type == "gemma2":  # normalises both before they are added
+        assert before.shape == attention.shape == after.shape
+        return
+    assert torch.allclose(after, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))

@@ -182,10 +182,14 @@ def test_the_factor_of_a_second_moment_multiplies_to_the_moment_and_its_jitter(r
 
 def test_the_fingerprint_of_a_request_is_as_the_page_says(real):
     first = next(entry for entry in real.tables["entry"] if entry["op"] == "apply")
+    probes = {"neighbourhood": [], "portability": []}
+    probes["same_subject"] = [
+        {"prompt": p.prompt, "answer": p.answer} for p in REQUEST.same_subject
+    ]
     request: dict[str, Any] = {"subject": "Ada Lovelace", "prompt": "{} was born in"}
     request |= {"target_new": "Paris, France", "target_true": "London"}
-    request |= {name: [] for name in ("paraphrases", "neighbourhood", "same_subject")}
-    document = {"request": request | {"portability": []}, "method": "rome", "layer": 0}
+    request |= {"paraphrases": list(REQUEST.paraphrases)}
+    document = {"request": request | probes, "method": "rome", "layer": 0}
     expected = page.digest(document | {"overrides": FEW})
     assert json.loads(first["payload"])["fingerprint"] == expected
 

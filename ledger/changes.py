@@ -1,0 +1,92 @@
+"""Taking edits out and putting them back, and what that means for the rest of their batch.
+
+Promise: the weights are the fold of the edits that are left, in ledger order; nothing is computed
+again. Facts that stay behind in a batch keep their columns; they are tested again and the test is
+recorded, because the method would have made other columns without the fact that went.
+
+    entry = change(workspace, "revert", (3,), author="ada", note="")
+    left_behind(journal, entry)              # {batch: (1, 2, 4)}
+    outcome = told(workspace, entry, author="ada", retest=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ledger.chain import weights_digest
+from ledger.journal import Journal
+from ledger.records import EntryRecord
+from ledger.views import ChangeOutcome
+from ledger.workspace import Workspace
+
+
+def change(
+    workspace: Workspace, op: str, edits: tuple[int, ...], *, author: str, note: str
+) -> EntryRecord:
+    """Record a revert or a reapply of edits on the head.
+
+    Raises: NotActive, AlreadyActive, Conflict (a part of a dense batch), StaleVersion.
+    """
+    history = workspace.journal.history()
+    history.check(op, edits)
+    old, chosen = set(history.active()), set(edits)
+    active = history.ordered(old - chosen if op == "revert" else old | chosen)
+    versions = workspace.versions
+    tensors = {t.parameter: t.sha256 for t in versions.tensors(versions.plan(active))}
+    return workspace.journal.append(
+        op,
+        expected_head=history.head,
+        edits=edits,
+        weights_digest=weights_digest(workspace.record.base_digest, tensors),
+        tensors=tensors,
+        author=author,
+        note=note,
+    )
+
+
+def told(workspace: Workspace, entry: EntryRecord, *, author: str, retest: bool) -> ChangeOutcome:
+    """The outcome of a change; after a revert, with a test of the facts left in its batches."""
+    outcome = ChangeOutcome(entry.op, entry.edits, entry.version, entry.weights_digest)
+    left = left_behind(workspace.journal, entry) if entry.op == "revert" else {}
+    if not left:
+        return outcome
+    from ledger.running import test
+
+    staying = tuple(edit for edits in left.values() for edit in edits)
+    return ChangeOutcome(
+        entry.op,
+        entry.edits,
+        entry.version,
+        entry.weights_digest,
+        notes=tuple(_note(workspace.journal, batch, edits) for batch, edits in left.items()),
+        retest=test(workspace, entry.version, staying, author, None) if retest else None,
+    )
+
+
+def left_behind(journal: Journal, entry: EntryRecord) -> dict[int, tuple[int, ...]]:
+    """Batch -> its edits that are active after the revert of others of it."""
+    active = journal.history().active(entry.version)
+    batches = dict.fromkeys(edit.batch_id for edit in journal.edits(entry.edits))
+    found = {batch: active_in(journal, batch, active) for batch in batches}
+    return {batch: edits for batch, edits in found.items() if edits}
+
+
+def active_in(journal: Journal, batch: int, active: Sequence[int]) -> tuple[int, ...]:
+    """The edits of a batch that are among the active ones, by component."""
+    chosen = set(active)
+    return tuple(edit.id for edit in journal.edits_of_batch(batch) if edit.id in chosen)
+
+
+def listed(edits: Iterable[int]) -> str:
+    """'edit 3' or 'edits 3, 4'."""
+    numbers = [str(edit) for edit in edits]
+    return f"edit{'' if len(numbers) == 1 else 's'} {', '.join(numbers)}"
+
+
+def _note(journal: Journal, batch: int, staying: Sequence[int]) -> str:
+    method = journal.batch(batch).method
+    keep = "keeps its column" if len(staying) == 1 else "keep their columns"
+    return (
+        f"{listed(staying)} of batch {batch} {keep} as computed together with what was taken out; "
+        f"this is not what {method} would have computed without it"
+    )
