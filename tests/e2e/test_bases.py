@@ -103,8 +103,8 @@ def test_a_dense_edit_is_taken_out_exactly(kel: Kel, method: str):
 
 
 def test_an_edit_that_the_gate_refuses_is_measured_and_not_applied(kel: Kel, tmp_path: Path):
-    """Two steps of next to no size teach nothing, so that the least reliability is not reached."""
-    weak = (*QUICK, "--set", "v_lr=0.000001", "--min-reliability", "1", "-m", "too weak")
+    """Two small steps teach next to nothing, so that the least reliability is not reached."""
+    weak = (*QUICK, "--set", "v_lr=0.001", "--min-reliability", "1", "-m", "too weak")
     before = kel.json("status")
     result = kel("edit", *FACT, *weak, "--json")
     told = result.body
