@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from editors.errors import UnsupportedModel
@@ -47,13 +47,32 @@ def read_folder(folder: Path, dtype: torch.dtype, *, attention: str) -> tuple[An
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or "no reason given"
-        raise UnsupportedModel(
-            f"{folder} cannot be read as a model ({type(error).__name__}: {reason}): "
-            "download it again"
-        ) from error
+        raise _unreadable(folder, error) from error
     _check_complete(folder, told)
     return model, tokenizer
+
+
+def read_skeleton(folder: Path) -> Any:
+    """The modules of a folder's model without its weights, on the meta device.
+
+    Raises: UnsupportedModel where transformers cannot build it.
+    """
+    try:
+        with _quiet(), torch.device("meta"):
+            config = AutoConfig.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> UnsupportedModel:
+    reason = " ".join(str(error).split())[:300] or "no reason given"
+    return UnsupportedModel(
+        f"{folder} cannot be read as a model ({type(error).__name__}: {reason}): "
+        "download it again, or choose a model that transformers knows"
+    )
 
 
 def _check_complete(folder: Path, told: Mapping[str, Any]) -> None:

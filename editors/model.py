@@ -22,12 +22,13 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from editors.architectures import Architecture, Layout, architecture_of
+from editors.architectures import Architecture, Layout
 from editors.batch import Batch, Side, pad_rows
 from editors.errors import LayerOutOfRange, UnsupportedModel
 from editors.generation import continue_rows, greedy
 from editors.loading import read_folder
 from editors.prompts import encode, natural_stop
+from editors.recognition import architecture_for
 from editors.trace import Trace
 
 DType: TypeAlias = Literal["float32", "bfloat16", "float16"]
@@ -68,7 +69,7 @@ class EditableModel:
         if dtype not in _DTYPES:
             raise UnsupportedModel(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
         model, tokenizer = read_folder(Path(folder), _DTYPES[dtype], attention=_ATTENTION)
-        architecture = architecture_of(model.config)
+        architecture = architecture_for(model)
         model.eval().requires_grad_(False).to(device)
         return cls(model, tokenizer, architecture)
 

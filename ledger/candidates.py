@@ -181,6 +181,7 @@ class Candidates:
         editor = get_editor(settings.method)
         values, source = lookup(settings.method, self._w.live.model.model.config)
         values = {**values, **settings.overrides}
+        self._check_layer_given(settings, values)
         if settings.layer is not None:
             if "layer" in settings.overrides:
                 raise InvalidHparams("the layer is given twice; use either --layer or --set layer=")
@@ -190,6 +191,16 @@ class Candidates:
         if layer is not None:
             self._w.live.model.parameter_name(layer)
         return hparams, source
+
+    def _check_layer_given(self, settings: Settings, values: Mapping[str, Any]) -> None:
+        """No table can know the layers of a model type that was only recognised."""
+        assumed = self._w.live.model.architecture.assumed
+        for name in ("layer", "layers"):
+            if assumed and name in values and name not in settings.overrides:
+                if name == "layer" and settings.layer is not None:
+                    continue
+                told = "--layer N" if name == "layer" else "--set layers=N,M"
+                raise InvalidHparams(f"{assumed}; no layer is known for it: give {told}")
 
     def environment(self, source: str, statistics: Mapping[str, Any]) -> dict[str, Any]:
         """What a delta was computed with: libraries, device, dtype, defaults, second moments."""
@@ -201,6 +212,7 @@ class Candidates:
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "attention": model.attention,
+            **({"assumed": assumed} if (assumed := model.architecture.assumed) else {}),
             "hparams_source": source,
             "statistics": dict(statistics),
         }

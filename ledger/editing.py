@@ -144,6 +144,7 @@ def outcome_of(
                 broken=candidate.broken,
                 method=candidate.computed.method,
                 layer=candidate.layer,
+                assumed=candidate.computed.environment.get("assumed", ""),
             )
             for request, number, measured, said in zip(
                 candidate.requests, numbers, candidate.measured, before, strict=True

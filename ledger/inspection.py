@@ -44,6 +44,7 @@ def status(journal: Journal, root: Path) -> StatusView:
             dtype=model.dtype,
             digest=model.base_digest,
             model_type=model.model_type,
+            assumed=model.config.get("assumed", ""),
         ),
         tags=journal.tags(),
         entries=last.seq,

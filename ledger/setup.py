@@ -13,8 +13,7 @@ import random
 import shutil
 from importlib.resources import files
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger.base import DEMO, EDITABLE, Base, identify, locate
 from ledger.chain import weights_digest
@@ -24,6 +23,9 @@ from ledger.journal import Journal
 from ledger.layout import LedgerFolder
 from ledger.records import ModelRecord, Rows
 from store.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from editors.architectures import Architecture
 
 RANDOM_PROBES = 100
 _DEVICES = ("cpu", "cuda", "mps")
@@ -52,13 +54,15 @@ def create(
         raise Conflict(f"{folder.root} is a ledger already; open it, or choose another folder")
     compute = _compute_dtype(dtype, device)
     found = identify(locate(base, revision=revision))
-    _check_model(found)
+    architecture = _check_model(found)
     config = {
         "compute_dtype": compute or found.dtype,
         "files": {name: dict(entry) for name, entry in found.files.items()},
         "seed": seed,
         "probes": _probes(found.id, probes, seed),
     }
+    if architecture.assumed is not None:
+        config["assumed"] = architecture.assumed
     made = _missing(folder.root)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -124,14 +128,14 @@ def _compute_dtype(dtype: str | None, device: str) -> str | None:
     return dtype or ("float32" if kind == "cpu" else None)
 
 
-def _check_model(base: Base) -> None:
+def _check_model(base: Base) -> Architecture:
     """Refuse what cannot be edited before anything is written."""
-    from editors.architectures import architecture_of
+    from editors.architectures import architecture_in
 
-    config = json.loads((base.folder / "config.json").read_text("utf-8"))
-    architecture_of(SimpleNamespace(**config))
+    architecture = architecture_in(base.folder)
     if not any((base.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         raise InvalidInput(f"{base.folder} has no tokenizer (tokenizer.json); add it to the folder")
+    return architecture
 
 
 def _probes(base_id: str, path: Path | None, seed: int) -> list[dict[str, str | None]]:

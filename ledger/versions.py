@@ -13,16 +13,14 @@ alone in its batch owns the whole delta. A dense delta belongs to all facts of i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
-from editors.architectures import architecture_of
+from editors.architectures import architecture_in
 from editors.delta import Delta, Dense, LowRank, ParameterDelta
 from ledger.deltas import decode_delta
 from ledger.errors import BaseMismatch, Conflict, InvalidInput
@@ -65,8 +63,7 @@ class Versions:
     def __init__(self, journal: Journal, store: ObjectStore, folder: Path) -> None:
         self._journal, self._store = journal, store
         self.checkpoint = Checkpoint.open(folder)
-        config = json.loads((folder / "config.json").read_text("utf-8"))
-        self._conv1d = architecture_of(SimpleNamespace(**config)).layout == "conv1d"
+        self._conv1d = architecture_in(folder).layout == "conv1d"
         self._deltas: dict[str, Delta] = {}
         self._parts: dict[int, _Part] = {}
 

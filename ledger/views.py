@@ -17,7 +17,10 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class BaseView:
-    """The pinned base: how it is called, which commit, where it lies, its dtype, its digest."""
+    """The pinned base: how it is called, which commit, where it lies, its dtype, its digest.
+
+    `assumed`: of a model type that no table has, what was taken for what; else empty.
+    """
 
     id: str
     revision: str | None
@@ -25,6 +28,7 @@ class BaseView:
     dtype: str
     digest: str
     model_type: str
+    assumed: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class EditOutcome:
     broken: tuple[int, ...] = ()
     method: str = ""
     layer: int | None = None
+    assumed: str = ""  # what was taken for what in a model type that no table has
 
 
 @dataclass(frozen=True)

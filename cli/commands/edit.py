@@ -185,6 +185,7 @@ def _layout(outcome: EditOutcome) -> Iterator[Item]:
             ("before", outcome.before.strip()),
             ("after", outcome.after.strip()),
             ("broken", numbers(outcome.broken) if outcome.broken else ""),
+            ("assumed", outcome.assumed),
         ],
         indent=2,
     )

@@ -45,6 +45,7 @@ def layout(view: StatusView) -> Iterator[Item]:
             ("head", f"{short(view.head)} (entry {view.entries})"),
             ("tags", tags),
             ("base", f"{base.id}{commit} ({base.model_type}, {base.dtype})"),
+            ("assumed", base.assumed),
             ("checkpoint", base.path),
             ("base digest", short(base.digest)),
             ("ledger", view.ledger),

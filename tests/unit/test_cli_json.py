@@ -12,7 +12,7 @@ from ledger.views import BatchOutcome, ChangeOutcome, EditView, LogView
 from tests.unit.test_cli_fake import CHANGE as REVERTED
 from tests.unit.test_cli_fake import EDIT, LOG, ROW, SHA, STATUS, Runner
 
-OUTCOME = "schema outcome request version edit reasons metrics before after broken method layer"
+OUTCOME = "schema outcome request version edit reasons metrics before after broken method layer assumed"
 STATUS_KEYS = "schema ledger version active reverted rejected weights_digest head base tags entries"
 CHANGE = "schema op edits version weights_digest tag notes retest resolved"
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
@@ -109,7 +109,8 @@ def test_status_holds_the_whole_state(kel):
     body = kel("status", "--json").json
     assert body.pop("schema") == "kel.status/1"
     assert body == plain(STATUS)
-    assert list(body["base"]) == ["id", "revision", "path", "dtype", "digest", "model_type"]
+    fields = ["id", "revision", "path", "dtype", "digest", "model_type", "assumed"]
+    assert list(body["base"]) == fields
 
 
 def test_facts_of_the_demo_are_whole_and_can_be_limited(kel):

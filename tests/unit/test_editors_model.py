@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from editors.architectures import ARCHITECTURES, architecture_of
 from editors.base import EditContext
@@ -21,26 +20,8 @@ from editors.methods import get_editor
 from editors.model import EditableModel
 from editors.prompts import encode
 from editors.trace import Trace
-from tests.contract.tiny import OTHER, TEMPLATES, TINY, linear_twin, tiny_gpt2, tiny_tokenizer
-
-COMMON = {
-    "vocab_size": 400,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "intermediate_size": 48,
-    "max_position_embeddings": 128,
-    "pad_token_id": 1,
-}
-SIZES: dict[str, dict[str, Any]] = {
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128},
-    "gptj": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "rotary_dim": 4},
-    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
-    "bloom": {"n_layer": 2, "n_head": 4},
-    "falcon": {"ffn_hidden_size": 48},
-}
+from tests.contract.families import build_family
+from tests.contract.tiny import OTHER, TEMPLATES, TINY, linear_twin, tiny_gpt2
 
 
 @pytest.fixture(scope="module", params=sorted(TINY))
@@ -49,24 +30,9 @@ def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return folder, TINY[request.param](folder)
 
 
-def built(model_type: str) -> EditableModel:
-    size = SIZES.get(model_type, {})
-    derived = {"head_dim"} if model_type == "falcon" else set()
-    common = {k: v for k, v in COMMON.items() if "n_embd" not in size and k not in derived}
-    names = {"vocab_size": 400, "bos_token_id": 0, "eos_token_id": 1}
-    config = AutoConfig.for_model(model_type, **{**common, **names, **size})
-    torch.manual_seed(3)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    for parameter in model.parameters():
-        if parameter.ndim == 2:
-            nn.init.normal_(parameter, 0.0, 0.2)
-    model.eval().requires_grad_(False)
-    return EditableModel(model, tiny_tokenizer(bos=True), architecture_of(config))
-
-
 @pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
 def test_every_architecture_in_the_table_can_be_edited(model_type: str) -> None:
-    model = built(model_type)
+    model = build_family(model_type)
     row = model.architecture
     for name in (row.embedding, row.final_norm, row.head):
         assert model.model.get_submodule(name) is not None
@@ -103,7 +69,7 @@ def assert_contributions_add_up(model: EditableModel) -> None:
         model.model(input_ids=torch.tensor([[5, 6, 7]]))
     before, after, attention = (trace.output(name).reshape(3, -1) for name in names)
     expected = before + attention + trace.output(mlp).reshape(3, -1)
-    if model.architecture.model_type == "gemma2":  # normalises both before they are added
+    if model.architecture.model_type in ("gemma2", "gemma3_text"):  # normalise before they add
         assert before.shape == attention.shape == after.shape
         return
     assert torch.allclose(after, expected, atol=1e-4)
@@ -111,7 +77,7 @@ def assert_contributions_add_up(model: EditableModel) -> None:
 
 @pytest.mark.parametrize("model_type", sorted(ARCHITECTURES))
 def test_batched_cached_generation_equals_plain_argmax(model_type: str) -> None:
-    model = built(model_type)
+    model = build_family(model_type)
     prompts = ["Ada Lovelace was born in", "I", "The capital of France is"]
     texts = model.generate(prompts, 6, stop=None)
     assert texts == [plain_argmax(model, prompt, 6) for prompt in prompts]
