@@ -227,7 +227,7 @@ class Candidates:
     ) -> Delta:
         """Run the editor on the head. Statistics and templates come from the base, before."""
         editor = get_editor(settings.method)
-        moments = {n: self._w.statistics.second_moment(n, progress) for n in editor.needs(hparams)}
+        moments = self._w.statistics.second_moments(editor.needs(hparams), progress)
         templates = self._w.templates()
         self._w.live.show(plan)
         context = EditContext(

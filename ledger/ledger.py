@@ -27,6 +27,7 @@ from ledger.views import (
     ExportView,
     GcView,
     MethodView,
+    PartView,
     ReplayView,
     StatsView,
     TestView,
@@ -88,23 +89,69 @@ class Ledger(ChangingLedger):
 
     def stats(
         self,
-        layer: int | None = None,
+        layers: Sequence[int] = (),
+        *,
+        method: str = "rome",
+        corpus: Path | None = None,
+        tokens: int | None = None,
+        tolerance: float | None = None,
+        progress: Progress = None,
+    ) -> list[StatsView]:
+        """Measure the second moments of layers (default: those that the method needs) in one pass.
+
+        Under `torchrun` every process does its share; the first records, the others return nothing.
+        Raises: InvalidInput, LayerOutOfRange.
+        """
+        from editors.team import team_of_processes
+        from ledger.statistics import Wanted
+
+        wanted = Wanted(corpus, tokens, tolerance)
+        with team_of_processes() as team:
+            chosen = self._layers(layers, method)
+            shown = progress if team.first else None
+            return self.workspace.statistics.compute(chosen, wanted, shown, team)
+
+    def stats_part(
+        self,
+        part: tuple[int, int],
+        folder: Path,
+        layers: Sequence[int] = (),
+        *,
+        method: str = "rome",
         corpus: Path | None = None,
         tokens: int | None = None,
         progress: Progress = None,
-    ) -> list[StatsView]:
-        """Measure the second moment of a layer (default: the one `rome` edits)."""
+    ) -> PartView | None:
+        """Sum part (i, n) of a measurement into a folder, for `stats_merge`; records nothing.
+
+        Raises: as `stats`; Conflict if the folder holds sums of something else.
+        """
+        from editors.team import team_of_processes
+        from ledger.statistics import Wanted
+
+        wanted = Wanted(corpus, tokens)
+        with team_of_processes() as team:
+            chosen = self._layers(layers, method)
+            shown = progress if team.first else None
+            statistics = self.workspace.statistics
+            return statistics.part(chosen, wanted, *part, folder, shown, team)
+
+    def stats_merge(self, folders: Sequence[Path]) -> list[StatsView]:
+        """Record the second moments whose parts lie in these folders. Raises: InvalidInput."""
+        return self.workspace.statistics.merge(folders)
+
+    def _layers(self, layers: Sequence[int], method: str) -> Sequence[int]:
+        """These layers, or those whose second moments a method needs by its defaults."""
+        if layers:
+            return layers
+        from editors.methods import get_editor
         from ledger.candidates import Candidates, Settings
 
-        if tokens is not None and tokens < 1:
-            raise InvalidInput(f"tokens is {tokens}; it must be at least 1")
-        chosen = layer
-        if chosen is None:
-            hparams, _ = Candidates(self.workspace).hparams(Settings())
-            chosen = int(hparams.to_dict()["layer"])
-        return self.workspace.statistics.compute(
-            [chosen], corpus=corpus, tokens=tokens, progress=progress
-        )
+        hparams, _ = Candidates(self.workspace).hparams(Settings(method))
+        found = sorted(get_editor(method).needs(hparams))
+        if not found:
+            raise InvalidInput(f"{method} uses no second moments; name the layers")
+        return found
 
     def methods(self) -> list[MethodView]:
         """The editing methods, with their defaults for this ledger's model."""

@@ -1,22 +1,22 @@
 """Second moments C of a ledger's base: found in the store, or computed and kept.
 
 Promise: C belongs to the base it was measured on (by digest), to a parameter and to a corpus; an
-edit names the objects it used. Nothing falls back to the identity by itself.
+edit names the objects it used. Nothing falls back to the identity by itself. A measurement that was
+cut short goes on where it was, and ends with the bits it would have had.
 
-Rules: statistics are measured on the base, never on an edited version. Without a corpus file, the
-embedded model's C comes from its world's texts, any other model's from texts sampled from the model
-itself (top-k 50); the row says which.
+Rules: statistics are measured on the base, never on an edited version; several layers in one pass.
 
-    statistics = Statistics(journal, store, live, author)
-    statistics.second_moment(3).solve(keys)
-    statistics.compute([3, 4], corpus=Path("wiki.txt"), tokens=None, progress=None)
+    statistics = Statistics(journal, store, live, cache, author)
+    statistics.second_moments([3, 4])[3].solve(keys)
+    statistics.compute([3, 4], Wanted(corpus=Path("wiki.txt")), progress=None)
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +24,71 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editors.covariance import SecondMoment, accumulate
-from editors.generation import continue_rows, top_k_sampler
-from editors.prompts import LEAD_INS, encode
-from ledger.base import DEMO
+from editors.covariance import SecondMoment, Sums, Watch, add_up
+from editors.team import Team
+from ledger.corpus import Corpus, corpus_of
 from ledger.errors import IntegrityFailure, InvalidInput
 from ledger.journal import Journal
 from ledger.live import LiveModel
 from ledger.records import ObjectRecord, Rows, StatsRecord
-from ledger.views import StatsView
+from ledger.sums import SumsFolder, Task, merged, stored_array
+from ledger.views import Json, PartView, StatsView
 from store.objects import ObjectStore
-from store.tensors import LIMITS, decode
+from store.tensors import decode
 from store.tensors import encode as encode_object
 
 SCHEMA = "kel.moment/1"
 TOKENS_PER_WIDTH = 10  # FastMEMIT (arXiv 2506.04226): 10 x m tokens are enough
 Progress = Callable[[str, float], None] | None
-_SAMPLED_ROW = 128
+_PROBES = 32
+_KEEP_SECONDS = 60.0  # writing the sums of a large model takes seconds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure on: a text file or the default corpus, at most so many tokens of it.
+
+    `tokens` None: ten for each unit of the MLP's width. `tolerance`: stop earlier, at a check where
+    C⁻¹ k of the probe keys changed by no more.
+    """
+
+    corpus: Path | None = None
+    tokens: int | None = None
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.tokens is not None and self.tokens < 1:
+            raise InvalidInput(f"tokens is {self.tokens}; it must be at least 1")
+        if self.tolerance is not None and not 0 < self.tolerance < math.inf:
+            raise InvalidInput(f"the tolerance is {self.tolerance}; it must be above 0")
 
 
 class Statistics:
     """The second moments of one base."""
 
-    def __init__(self, journal: Journal, store: ObjectStore, live: LiveModel, author: str) -> None:
+    def __init__(
+        self, journal: Journal, store: ObjectStore, live: LiveModel, cache: Path, author: str
+    ) -> None:
         self._journal, self._store, self._live = journal, store, live
-        self._author = author
+        self._cache, self._author = cache, author
         self._record = journal.model()
         self._known: dict[int, SecondMoment] = {}
 
-    def second_moment(self, layer: int, progress: Progress = None) -> SecondMoment:
-        """C of a layer: the newest stored one, else computed by default settings and stored."""
-        if layer not in self._known:
-            row = self._stored(layer)
-            if row is None:
-                self.compute([layer], corpus=None, tokens=None, progress=progress)
+    def second_moments(
+        self, layers: Iterable[int], progress: Progress = None
+    ) -> dict[int, SecondMoment]:
+        """C of some layers: the newest stored ones; what is missing is measured in one pass."""
+        wanted = sorted(layers)
+        missing = [n for n in wanted if n not in self._known and self._stored(n) is None]
+        if missing:
+            self.compute(missing, Wanted(), progress)
+        for layer in wanted:
+            if layer not in self._known:
                 row = self._stored(layer)
-            if row is None:
-                raise IntegrityFailure(f"the statistics of layer {layer} were not recorded")
-            self._known[layer] = self._load(row)
-        return self._known[layer]
+                if row is None:
+                    raise IntegrityFailure(f"the statistics of layer {layer} were not recorded")
+                self._known[layer] = self._load(row)
+        return {layer: self._known[layer] for layer in wanted}
 
     def recorded(self, parameter: str, factor: str) -> SecondMoment:
         """The second moment with this factor, which an edit names. Raises: IntegrityFailure."""
@@ -81,49 +107,128 @@ class Statistics:
         return {"corpus": row.corpus, "count": row.count, "factor": row.factor_oid}
 
     def compute(
-        self,
-        layers: Sequence[int],
-        *,
-        corpus: Path | None,
-        tokens: int | None,
-        progress: Progress,
+        self, layers: Sequence[int], wanted: Wanted, progress: Progress, team: Team | None = None
     ) -> list[StatsView]:
         """Measure C of several layers in one pass over the base and record them.
 
-        Raises: InvalidInput for an unreadable or empty corpus, LayerOutOfRange.
+        Of a team, the first process records; the others return nothing. Raises: InvalidInput for
+        an unreadable or empty corpus, LayerOutOfRange.
         """
+        team = team or Team()
+        task, texts = self._task(layers, wanted, progress, team)
+        kept = SumsFolder(self._cache / f"stats-{task.digest[:16]}")
+        sums = self._summed(task, layers, texts, kept, wanted, progress, team)
+        if not team.first:
+            return []
+        views = self._recorded(task, sums)
+        kept.remove()
+        return views
+
+    def part(
+        self,
+        layers: Sequence[int],
+        wanted: Wanted,
+        number: int,
+        parts: int,
+        folder: Path,
+        progress: Progress,
+        team: Team | None = None,
+    ) -> PartView | None:
+        """Sum part `number` of `parts` of a measurement into `folder`; nothing is recorded.
+
+        Of a team, the first process writes; the others return None.
+
+        Raises: InvalidInput, Conflict (the folder holds something else), LayerOutOfRange.
+        """
+        if not 1 <= number <= parts:
+            raise InvalidInput(f"there is no part {number} of {parts}")
+        team = team or Team()
+        whole, texts = self._task(layers, wanted, progress, team)
+        tokens = whole.tokens // parts + (number <= whole.tokens % parts)
+        task = replace(whole, tokens=tokens, part=number, parts=parts)
+        kept = SumsFolder(folder)
+        own = texts[number - 1 :: parts]
+        sums = self._summed(task, layers, own, kept, None, progress, team)
+        if not team.first:
+            return None
+        kept.keep(task, sums, done=True)
+        return PartView(str(folder), number, parts, sums.count, sums.texts, task.parameters)
+
+    def merge(self, folders: Sequence[Path]) -> list[StatsView]:
+        """Record C of parts that were summed elsewhere: exactly their sum, in the parts' order.
+
+        Raises: InvalidInput for parts that do not belong together or to this base, or are not all.
+        """
+        task, sums = merged(folders, self._live.model.layer_index)
+        if task.base != self._record.base_digest:
+            raise InvalidInput("these parts were measured on another base than this ledger's")
+        return self._recorded(task, sums, parts=len(folders))
+
+    def _task(
+        self, layers: Sequence[int], wanted: Wanted, progress: Progress, team: Team
+    ) -> tuple[Task, Sequence[str]]:
+        """What is measured, and the texts; all processes of a team get those of the first."""
         model = self._live.model
-        names = [model.parameter_name(layer) for layer in layers]
-        wanted = tokens or TOKENS_PER_WIDTH * model.d_mlp
+        names = tuple(model.parameter_name(layer) for layer in layers)
+        if len(set(names)) != len(names):
+            raise InvalidInput("a layer is given twice")
+        tokens = wanted.tokens or TOKENS_PER_WIDTH * model.d_mlp
         self._live.show({})
-        name, sha, lines = self._texts(corpus, wanted, progress)
-        found = accumulate(model, layers, lines, max_tokens=wanted, progress=progress)
+        own = None
+        if team.first:
+            found = corpus_of(self._live, self._record, wanted.corpus, tokens, progress)
+            own = [found.name, found.sha256, list(found.texts)]
+        corpus = Corpus(*team.shared(own))
+        base = self._record.base_digest
+        return Task(base, names, corpus.name, corpus.sha256, tokens), corpus.texts
+
+    def _summed(
+        self,
+        task: Task,
+        layers: Sequence[int],
+        texts: Sequence[str],
+        kept: SumsFolder,
+        wanted: Wanted | None,
+        progress: Progress,
+        team: Team,
+    ) -> Sums:
+        """The sums of a task, from those that were kept on; with checks unless `wanted` is None."""
+        sums = (kept.continued(task, layers) if team.first else None) or Sums(tuple(layers))
+        sums.texts, sums.count = team.shared([sums.texts, sums.count])
+        last = time.monotonic()
+
+        def keep(grown: Sums) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _KEEP_SECONDS:
+                kept.keep(task, grown)
+                last = time.monotonic()
+
+        watch = Watch(keep=keep)
+        if wanted is not None:
+            probes = [probe["prompt"] for probe in self._record.config["probes"][:_PROBES]]
+            watch = Watch(probes, wanted.tolerance, keep)
+        model = self._live.model
+        return add_up(model, sums, texts, task.tokens, team=team, watch=watch, progress=progress)
+
+    def _recorded(self, task: Task, sums: Sums, parts: int | None = None) -> list[StatsView]:
+        moments = sums.moments()
+        checks = {
+            name: [{"count": c.count, "change": c.changes[layer]} for c in sums.checks]
+            for layer, name in zip(sums.layers, task.parameters, strict=True)
+        }
         stats, objects = [], []
-        for layer, parameter in zip(layers, names, strict=True):
+        for layer, name in zip(sums.layers, task.parameters, strict=True):
             self._known.pop(layer, None)
-            row, puts = self._put(found[layer], parameter, name, sha)
+            row, puts = self._put(moments[layer], name, task.corpus, task.corpus_sha256)
             stats.append(row)
             objects += puts
+        payload: dict[str, Any] = {"checks": checks} | ({"parts": parts} if parts else {})
         rows = Rows(objects=tuple(objects), stats=tuple(stats))
-        self._journal.append("stats", rows=rows, author=self._author)
-        return [_view(layer, row) for layer, row in zip(layers, stats, strict=True)]
-
-    def _texts(
-        self, corpus: Path | None, tokens: int, progress: Progress
-    ) -> tuple[str, str, Iterable[str]]:
-        """Name, sha256 and lines of the corpus."""
-        if corpus is not None:
-            lines = _lines(corpus)
-            return corpus.name, _sha(lines), lines
-        if self._record.base_id == DEMO:
-            from ledger.demo.corpus import texts
-            from ledger.demo.world import build_world
-
-            # A text has more than ten tokens, so these are always enough.
-            told = list(islice(texts(build_world(), 2), tokens // 10 + 1))
-            return "demo world", _sha(told), told
-        sampled = list(_sampled(self._live, tokens, int(self._record.config["seed"]), progress))
-        return "sampled from the model, top-k 50", _sha(sampled), sampled
+        self._journal.append("stats", rows=rows, payload=payload, author=self._author)
+        return [
+            _view(layer, row, checks[row.parameter])
+            for layer, row in zip(sums.layers, stats, strict=True)
+        ]
 
     def _put(
         self, moment: SecondMoment, parameter: str, corpus: str, sha: str
@@ -139,7 +244,7 @@ class Statistics:
         }
         oids, objects = [], []
         for kind, matrix in (("moment", moment.moment), ("factor", moment.factor)):
-            data = encode_object({kind: _array(matrix)}, meta)
+            data = encode_object({kind: stored_array(matrix)}, meta)
             oids.append(self._store.put(data))
             objects.append(ObjectRecord(oid=oids[-1], kind=kind, size=len(data)))
         row = StatsRecord(
@@ -165,7 +270,7 @@ class Statistics:
         return SecondMoment(moment, row.count, factor, row.jitter or 0.0)
 
 
-def _view(layer: int, row: StatsRecord) -> StatsView:
+def _view(layer: int, row: StatsRecord, checks: Sequence[Json]) -> StatsView:
     return StatsView(
         layer=layer,
         parameter=row.parameter,
@@ -174,46 +279,8 @@ def _view(layer: int, row: StatsRecord) -> StatsView:
         jitter=row.jitter or 0.0,
         moment=row.moment_oid,
         factor=row.factor_oid or "",
+        checks=tuple(checks),
     )
-
-
-def _lines(corpus: Path) -> list[str]:
-    try:
-        text = corpus.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the corpus {corpus}: {error}") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise InvalidInput(f"the corpus {corpus} holds no text")
-    return lines
-
-
-def _sha(texts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
-
-
-def _sampled(live: LiveModel, tokens: int, seed: int, progress: Progress) -> Iterator[str]:
-    """Texts written by the model itself, `tokens` tokens in all (about)."""
-    model = live.model
-    longest = int(getattr(model.model.config, "max_position_embeddings", 0) or 1024)
-    length = max(8, min(_SAMPLED_ROW, longest - 8))
-    choose = top_k_sampler(50, torch.Generator().manual_seed(seed))
-    rows = [encode(model, word).ids for word in LEAD_INS for _ in range(8)]
-    done = 0
-    while done < tokens:
-        with model.evaluating():
-            tails = continue_rows(model, rows, length, choose=choose)
-        for row, tail in zip(rows, tails, strict=True):
-            done += len(row) + len(tail)
-            yield model.decode((*row, *tail))
-        if progress is not None:
-            progress("sampling a corpus", min(1.0, done / tokens))
-
-
-def _array(matrix: Tensor) -> np.ndarray[Any, Any]:
-    """float64 where an object can hold it, else float32."""
-    fits = matrix.numel() * 8 < LIMITS.file_bytes - LIMITS.header_bytes
-    return matrix.numpy() if fits else matrix.float().numpy()
 
 
 def _matrix(data: bytes, name: str) -> Tensor:

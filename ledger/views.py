@@ -215,7 +215,11 @@ class ExportView:
 
 @dataclass(frozen=True)
 class StatsView:
-    """The second moment of one layer's keys, as measured and stored."""
+    """The second moment of one layer's keys, as measured and stored.
+
+    `checks`: `count` tokens, and `change`: how far C⁻¹ k of the probe keys moved since the check
+    before, relative; None where there is nothing to compare.
+    """
 
     layer: int
     parameter: str
@@ -224,6 +228,19 @@ class StatsView:
     jitter: float
     moment: str
     factor: str
+    checks: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartView:
+    """A part of a measurement of second moments, summed into a folder."""
+
+    folder: str
+    part: int
+    parts: int
+    count: int
+    texts: int
+    parameters: tuple[str, ...]
 
 
 @dataclass(frozen=True)

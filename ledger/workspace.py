@@ -71,7 +71,7 @@ class Workspace:
     @cached_property
     def statistics(self) -> Statistics:
         """Second moments."""
-        return Statistics(self.journal, self.store, self.live, self._author)
+        return Statistics(self.journal, self.store, self.live, self._cache, self._author)
 
     @cached_property
     def examiner(self) -> Examiner:

@@ -32,7 +32,7 @@ def edit(ledger: Ledger, _: Path) -> None:
 def stats(ledger: Ledger, folder: Path) -> None:
     corpus = folder / "corpus.txt"
     corpus.write_text("\n".join(TEXTS * 20), "utf-8")
-    ledger.stats(layer=1, corpus=corpus, tokens=400)
+    ledger.stats([1], corpus=corpus, tokens=400)
 
 
 @pytest.mark.parametrize("verb", [edit, stats])

@@ -211,7 +211,25 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
         (("test", "--at", "v1", "1", "2"), "test", ("v1", ("1", "2")), {}),
         (("verify", "--weights"), "verify", (True, None), {}),
         (("export", "d", "--at", "v1"), "export", (Path("d"), "v1"), {}),
-        (("stats", "--layer", "3", "--tokens", "9"), "stats", (3, None, 9), {}),
+        (
+            ("stats", "--layer", "3", "--layer", "4", "--tokens", "9"),
+            "stats",
+            ((3, 4),),
+            {"method": "rome", "corpus": None, "tokens": 9, "tolerance": None},
+        ),
+        (
+            ("stats", "--method", "memit", "--tokens", "auto"),
+            "stats",
+            ((),),
+            {"method": "memit", "corpus": None, "tokens": None, "tolerance": 0.1},
+        ),
+        (
+            ("stats", "--part", "2/3", "--out", "d"),
+            "stats_part",
+            ((2, 3), Path("d"), ()),
+            {"method": "rome", "corpus": None, "tokens": None},
+        ),
+        (("stats", "--merge", "."), "stats_merge", ((Path("."),),), {}),
         (("gc", "--dry-run"), "gc", (True,), {}),
     ],
 )

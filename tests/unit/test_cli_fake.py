@@ -32,6 +32,7 @@ from ledger.views import (
     GcView,
     LogView,
     MethodView,
+    PartView,
     ReplayView,
     StatsView,
     StatusView,
@@ -165,9 +166,29 @@ class FakeLedger:
         view = ExportView(str(directory), 3, (DOWN,), SHA, 18_400_000)
         return self._do("export", view, directory, at)
 
-    def stats(self, layer=None, corpus=None, tokens=None, progress=None):
+    def stats(
+        self,
+        layers=(),
+        *,
+        method="rome",
+        corpus=None,
+        tokens=None,
+        tolerance=None,
+        progress=None,
+    ):
         view = StatsView(3, DOWN, "world", 1000, 1e-6, SHA, SHA)
-        return self._do("stats", [view], layer, corpus, tokens)
+        options = {"method": method, "corpus": corpus, "tokens": tokens, "tolerance": tolerance}
+        return self._do("stats", [view], layers, **options)
+
+    def stats_part(
+        self, part, folder, layers=(), *, method="rome", corpus=None, tokens=None, progress=None
+    ):
+        view = PartView(str(folder), *part, 1000, 9, (DOWN,))
+        options = {"method": method, "corpus": corpus, "tokens": tokens}
+        return self._do("stats_part", view, part, folder, layers, **options)
+
+    def stats_merge(self, folders):
+        return self._do("stats_merge", [StatsView(3, DOWN, "w", 9, 0.0, SHA, SHA)], folders)
 
     def methods(self):
         view = MethodView("rome", "Meng", "rank one", "exact", {"layer": 3, "x": [1, 2]}, "table")

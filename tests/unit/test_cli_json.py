@@ -45,7 +45,7 @@ CASES = [
     (("test",), "test", "schema version rows metrics drift previous_version"),
     (("verify",), "verify", "schema ok findings"),
     (("export", "out"), "export", "schema directory version rewritten weights_digest bytes"),
-    (("stats",), "stats", "schema stats"),
+    (("stats",), "stats", "schema stats part"),
     (("methods",), "methods", "schema methods"),
     (("gc",), "gc", "schema objects temps bytes dry_run"),
     (("demo",), "demo", "schema directory lines"),

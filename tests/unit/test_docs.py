@@ -117,6 +117,7 @@ def test_what_lies_inside_a_document_is_named():
         (views.BaseView, "kel.status/1"),
         (views.TestRow, "kel.test/1"),
         (views.BatchOutcome, "kel.revert/1"),
+        (views.PartView, "kel.stats/1"),
     )
     for view, schema in inside:
         text = section(FORMATS, f"### `{schema}`")

@@ -74,7 +74,7 @@ def test_batches_of_the_corpus_do_not_change_the_sum(
     model: EditableModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = accumulate(model, [1], TEXTS * 3, max_tokens=500)[1]
-    monkeypatch.setattr("editors.covariance._BATCH_TOKENS", 50)
+    monkeypatch.setattr("editors.packing.BATCH_TOKENS", 50)
     parts = accumulate(model, [1], TEXTS * 3, max_tokens=500)[1]
     assert whole.count == parts.count
     assert torch.allclose(whole.moment, parts.moment, rtol=1e-4, atol=1e-7)

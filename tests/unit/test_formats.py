@@ -88,7 +88,7 @@ def _history(ledger: Ledger, corpus: Path) -> None:
     refused = ledger.edit(REQUEST, layer=1, overrides=FEW, gate=Gate(min_reliability=1.0))
     assert refused.outcome == "rejected"
     ledger.tag("draft", "3")
-    ledger.stats(layer=0, corpus=corpus, tokens=600)
+    ledger.stats([0], corpus=corpus, tokens=600)
     ledger.test()
 
 
