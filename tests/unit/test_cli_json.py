@@ -12,7 +12,9 @@ from ledger.views import BatchOutcome, ChangeOutcome, EditView, LogView
 from tests.unit.test_cli_fake import CHANGE as REVERTED
 from tests.unit.test_cli_fake import EDIT, LOG, ROW, SHA, STATUS, Runner
 
-OUTCOME = "schema outcome request version edit reasons metrics before after broken method layer assumed"
+OUTCOME = (
+    "schema outcome request version edit reasons metrics before after broken method layer assumed"
+)
 STATUS_KEYS = "schema ledger version active reverted rejected weights_digest head base tags entries"
 CHANGE = "schema op edits version weights_digest tag notes retest resolved"
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
