@@ -23,7 +23,6 @@ from editors.analysis.lens import top_tokens
 from editors.base import EditContext
 from editors.delta import JSON
 from editors.errors import EditFailed, InvalidHparams
-from editors.keys import subject_keys
 from editors.methods.rome import RomeHparams, rank_one
 from editors.model import EditableModel
 from editors.requests import EditRequest
@@ -108,13 +107,12 @@ def wilke(
 ) -> Choice:
     """The layer at which ROME changes its matrix least, as ||ΔW|| / ||W||; the lower among equals.
 
-    Scans the lower half of the layers by default. All keys come from one pass, and no matrix of the
-    size of W is formed: the norm of a rank-one change is that of its factors.
+    Scans the lower half of the layers by default. No matrix of the size of W is formed: the norm of
+    a rank-one change is that of its factors.
     Raises: EditFailed when no layer can be edited; LayerOutOfRange.
     Source: WilKE (Hu et al. 2024), section 3.
     """
     scanned = list(range(max(1, round(SCAN_DEPTH * model.n_layers)))) if layers is None else layers
-    keys = subject_keys(model, [request], layers=scanned, templates=context.templates)
     ratios: dict[int, float] = {}
     failed: dict[str, JSON] = {}
     for layer in scanned:
@@ -127,7 +125,7 @@ def wilke(
                 templates=context.templates,
                 settings=at_layer,
             )
-            update = rank_one(model, keys[layer][0], value.target, at_layer, context)
+            update = rank_one(model, value, at_layer, context)
         except EditFailed as error:
             failed[str(layer)] = str(error)
         else:

@@ -1,26 +1,26 @@
 """The token rows of the value optimisation: what is predicted, what is kept, where it is moved.
 
 Promise: every place is found once, by character offsets, and a batch of several wishes is only
-their rows one below the other.
+their rows one below the other, aligned at their subjects' last tokens.
 Rules: rows of a wish are facts x templates, then the essence row "{} is a", scored at the subject,
 then the kept texts; within a wish the weights of the labels sum to one, each fact, template and
 token counting alike.
 
     rows = wish_rows(model, Wish((request,)), templates)
-    batch = stack(model, [rows, others])
-    batch.scored, batch.subjects        # flat positions of the padded batch
+    batch = stack([rows, others], [0, 1], whole=False, device=model.device)
+    batch.scored, batch.subjects        # flat places of the rows from their subjects on
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
-from editors.batch import Batch
+from editors.continuing import Cut
 from editors.errors import InvalidRequest
 from editors.model import EditableModel
 from editors.prompts import Filled, encode, fill, fill_subject, subject_position, target_row
@@ -72,11 +72,12 @@ class WishRows:
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:
-    """Rows of b wishes. `subjects` [rows] and `scored` [s] are flat positions; `owners` [rows] is
-    the wish of a row; `firsts` [b] the subject's place in each wish's first row; `parts` per wish
-    (labels, weights, indices into `scored` of the labels, and of the kept rows)."""
+    """Rows of b wishes, whole or from their subjects on. `subjects` [rows] and `scored` [s] are
+    flat places of the aligned tails; `owners` [rows] is the wish of a row; `firsts` [b] the
+    subject's place in each wish's first row; `parts` per wish (labels, weights, indices into
+    `scored` of the labels, and of the kept rows)."""
 
-    tokens: Batch
+    cuts: tuple[Cut, ...]
     subjects: Tensor
     owners: Tensor
     firsts: Tensor
@@ -104,30 +105,36 @@ def wish_rows(model: EditableModel, wish: Wish, templates: Sequence[str]) -> Wis
     )
 
 
-def stack(model: EditableModel, wishes: Sequence[WishRows]) -> RowBatch:
-    """The rows of several wishes as one padded batch on the model's device."""
-    starts = [0]
-    for wish in wishes:
-        starts.append(starts[-1] + len(wish.ids))
-    tokens = model.batch([ids for wish in wishes for ids in wish.ids])
+def stack(
+    wishes: Sequence[WishRows], chosen: Sequence[int], *, whole: bool, device: torch.device
+) -> RowBatch:
+    """The rows of the chosen wishes, of all that were captured one below the other."""
+    starts = [0, *accumulate(len(wish.ids) for wish in wishes)]
+    cuts: list[Cut] = []
+    scored, owners, firsts = [], [], []
+    for owner, wish in ((owner, wishes[i]) for owner, i in enumerate(chosen)):
+        firsts.append(len(cuts))
+        scored += [(len(cuts) + row, position) for row, position in (*wish.scored, *wish.kept)]
+        owners += [owner] * len(wish.ids)
+        cuts += [
+            Cut(starts[chosen[owner]] + row, 0 if whole else subject, len(ids))
+            for row, (ids, subject) in enumerate(zip(wish.ids, wish.subjects, strict=True))
+        ]
+    width = max(cut.end - cut.begin for cut in cuts)
 
     def flat(places: Sequence[Place]) -> Tensor:
-        return torch.tensor([tokens.flat(*place) for place in places], device=model.device)
+        found = [row * width + position - cuts[row].begin for row, position in places]
+        return torch.tensor(found, device=device)
 
-    subjects = flat(list(enumerate(p for wish in wishes for p in wish.subjects)))
-    scored = [
-        (start + row, position)
-        for start, wish in zip(starts, wishes, strict=False)
-        for row, position in (*wish.scored, *wish.kept)
-    ]
-    owners = [i for i, wish in enumerate(wishes) for _ in wish.ids]
+    positions = [position for i in chosen for position in wishes[i].subjects]
+    subjects = flat(list(enumerate(positions)))
     return RowBatch(
-        tokens=tokens,
+        cuts=tuple(cuts),
         subjects=subjects,
-        owners=torch.tensor(owners, device=model.device),
-        firsts=subjects[starts[:-1]],
+        owners=torch.tensor(owners, device=device),
+        firsts=subjects[firsts],
         scored=flat(scored),
-        parts=_parts(wishes, model.device),
+        parts=_parts([wishes[i] for i in chosen], device),
     )
 
 

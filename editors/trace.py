@@ -3,7 +3,8 @@
 Promise: when the `with` block is left, by whatever way, the model has the hooks it had before.
 Rules: modules are named by their path; a module's output may be a tensor or a tuple whose first
 entry is the tensor; outputs are recorded before they are edited; with `stop=True` the forward ends
-as soon as every named module has run, so nothing above the deepest of them is computed.
+as soon as every named module has run, so nothing above the deepest of them is computed. A skipped
+module is not run: it returns a given tensor, in the form that `formed` gave it.
 
     with Trace(model, inputs=["model.layers.3.mlp.down_proj"], stop=True) as trace:
         model(ids)
@@ -36,7 +37,7 @@ class Trace:
     """Record inputs and outputs of modules, edit them by callback, or stop early.
 
     `inputs`, `outputs`: names to record. `edit_inputs`, `edit_outputs`: name -> function of the
-    tensor, whose result takes its place.
+    tensor, whose result takes its place. `skip`: name -> output to return instead of running.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Trace:
         outputs: Iterable[str] = (),
         edit_inputs: Mapping[str, Edit] | None = None,
         edit_outputs: Mapping[str, Edit] | None = None,
+        skip: Mapping[str, Any] | None = None,
         stop: bool = False,
     ):
         self._root = root
@@ -56,9 +58,12 @@ class Trace:
         self._record_outputs = set(outputs)
         self._pending: set[str] = set()
         self._stop = stop
+        self._skip = dict(skip or {})
+        self._skipped: list[tuple[nn.Module, Any]] = []
         self._handles: list[RemovableHandle] = []
         self._inputs: dict[str, Tensor] = {}
         self._outputs: dict[str, Tensor] = {}
+        self._forms: dict[str, int] = {}
 
     def input(self, name: str) -> Tensor:
         """The recorded input of a module, from its latest run."""
@@ -68,12 +73,20 @@ class Trace:
         """The recorded output of a module, from its latest run, before any edit."""
         return self._recorded(self._outputs, name)
 
+    def formed(self, name: str, tensor: Tensor) -> Any:
+        """A tensor as the recorded module returns one: alone, or first in a tuple of its length."""
+        self._recorded(self._outputs, name)
+        length = self._forms[name]
+        return (tensor, *[None] * (length - 1)) if length else tensor
+
     def __enter__(self) -> Self:
         before = {*self._record_inputs, *self._edit_inputs}
         after = {*self._record_outputs, *self._edit_outputs}
         modules = {name: self._module(name) for name in sorted(before | after)}
         self._pending = set(modules)
         try:
+            for name, output in self._skip.items():
+                self._replace(self._module(name), output)
             for name, module in modules.items():
                 self._attach(name, module, before=name in before)
         except BaseException:
@@ -96,9 +109,20 @@ class Trace:
             self._handles.append(module.register_forward_pre_hook(pre, with_kwargs=False))
         self._handles.append(module.register_forward_hook(self._hook(name)))
 
+    def _replace(self, module: nn.Module, output: Any) -> None:
+        """Put a forward on the instance; one that is there already (accelerate's) comes back."""
+        self._skipped.append((module, vars(module).get("forward")))
+        vars(module)["forward"] = lambda *args, **kwargs: output
+
     def _detach(self) -> None:
         while self._handles:
             self._handles.pop().remove()
+        while self._skipped:
+            module, own = self._skipped.pop()
+            if own is None:
+                del vars(module)["forward"]
+            else:
+                vars(module)["forward"] = own
 
     def _pre_hook(self, name: str) -> Callable[[nn.Module, tuple[Any, ...]], Any]:
         def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
@@ -115,6 +139,7 @@ class Trace:
             tensor = output if isinstance(output, Tensor) else _first(name, output)
             if name in self._record_outputs:
                 self._outputs[name] = tensor
+                self._forms[name] = 0 if isinstance(output, Tensor) else len(output)
             self._pending.discard(name)
             if self._stop and not self._pending:
                 raise _Stop(self)

@@ -1,7 +1,8 @@
 """Values: the vector that, put at the subject's last token, makes the model say the target.
 
 Promise: the loss is the published one term by term; delta, loss and Adam are float32 whatever the
-model's dtype; only layers above the moved modules are differentiated; the model is not touched.
+model's dtype; the model is not touched; only what a delta can change is computed more than once
+(editors/scoring.py), and `forward` says whether the model allowed that.
 Rules: one free vector per moved module is added to its output at the subject's last token of every
 row, the kept rows included; the first step (delta = 0) supplies the clean outputs h0 and the
 reference distributions; rows are the context templates, the first of which is "{}". Several wishes
@@ -25,11 +26,10 @@ from torch import Tensor
 from editors.base import Hparams
 from editors.delta import JSON
 from editors.errors import EditFailed
-from editors.keys import flat
 from editors.model import EditableModel
 from editors.optim import Adam
-from editors.rows import RowBatch, Wish, WishRows, stack, wish_rows
-from editors.trace import Trace
+from editors.rows import Wish, WishRows, wish_rows
+from editors.scoring import Scorer, Scores
 
 _ROWS = 128
 _MATCH_KL = 0.01
@@ -64,13 +64,16 @@ class ValueHparams(Hparams):
 @dataclass(frozen=True, eq=False)
 class Value:
     """Result: `clean` h0 [q, d] and `deltas` [q, d] per moved module, float32; losses before each
-    step; why it ended."""
+    step; why it ended. `keys` [facts * p, m]: inputs of the first module at the subject in every
+    template, None where it is no output projection; `forward`: how the passes were run."""
 
     clean: Tensor
     deltas: Tensor
     losses: tuple[float, ...]
     nll: tuple[float, ...]
     stop: str
+    keys: Tensor | None
+    forward: str
 
     @property
     def delta(self) -> Tensor:
@@ -93,6 +96,7 @@ class Value:
             "loss": list(self.losses),
             "nll": list(self.nll),
             "stop": self.stop,
+            "forward": self.forward,
             "value_ratio": self.ratio,
         }
 
@@ -137,15 +141,15 @@ def optimise_values(
     found: list[Value] = []
     for group in _groups([wish_rows(model, wish, templates) for wish in wishes]):
         searches = [_Search.begin(model, rows, len(modules), settings) for rows in group]
+        scorer = Scorer(model, group, modules)
         for step in range(settings.v_num_grad_steps):
-            active = [search for search in searches if not search.stop]
-            if not active:
+            if all(search.stop for search in searches):
                 break
-            _advance(model, active, modules, settings, last=step == settings.v_num_grad_steps - 1)
+            _advance(scorer, searches, last=step == settings.v_num_grad_steps - 1)
             if progress is not None:
                 done = (step + 1) / settings.v_num_grad_steps
                 progress("value", (len(found) + done * len(group)) / len(wishes))
-        found += [search.value() for search in searches]
+        found += [search.value(scorer, i) for i, search in enumerate(searches)]
     return tuple(found)
 
 
@@ -182,7 +186,7 @@ class _Search:
         zero = torch.zeros(modules, model.d_model, dtype=torch.float32, device=model.device)
         return cls(rows, settings, zero, Adam(settings.v_lr))
 
-    def loss(self, deltas: Tensor, scores: _Scores) -> Tensor:
+    def loss(self, deltas: Tensor, scores: Scores) -> Tensor:
         """The loss at these deltas; ends the search where the published rules say so."""
         if self.clean is None or self.reference is None:
             self.clean, self.reference = scores.clean, scores.kept.detach()
@@ -208,7 +212,7 @@ class _Search:
             stepped = torch.where(norm > radius, stepped * (radius / norm), stepped)
         self.deltas = stepped
 
-    def value(self) -> Value:
+    def value(self, scorer: Scorer, wish: int) -> Value:
         """Raises: EditFailed when the target is no more probable than before."""
         if self.clean is None or (self.stop == "steps" and self.nlls[-1] >= self.nlls[0]):
             raise EditFailed(
@@ -216,7 +220,15 @@ class _Search:
                 f"no more probable than before (NLL {self.nlls[0]:.3f} -> {self.nlls[-1]:.3f}); "
                 "lower v_lr, raise clamp_norm_factor, or choose another layer"
             )
-        return Value(self.clean, self.deltas, tuple(self.losses), tuple(self.nlls), self.stop)
+        return Value(
+            clean=self.clean,
+            deltas=self.deltas,
+            losses=tuple(self.losses),
+            nll=tuple(self.nlls),
+            stop=self.stop,
+            keys=scorer.keys(wish),
+            forward=scorer.forward,
+        )
 
     def _finite(self, loss: float) -> float:
         if not math.isfinite(loss):
@@ -227,64 +239,19 @@ class _Search:
         return loss
 
 
-@dataclass(frozen=True, eq=False)
-class _Scores:
-    """Of one wish: NLL, log-probabilities [c, V] of kept rows, clean outputs [q, d] of its first
-    row, and whether every target token is the argmax."""
-
-    nll: Tensor
-    kept: Tensor
-    clean: Tensor
-    match: bool
-
-
-def _advance(
-    model: EditableModel,
-    searches: Sequence[_Search],
-    modules: Sequence[str],
-    settings: ValueHparams,
-    *,
-    last: bool,
-) -> None:
+def _advance(scorer: Scorer, searches: Sequence[_Search], *, last: bool) -> None:
     """One forward of all searches and, unless it is the last, a step of those that go on."""
-    batch = stack(model, [search.rows for search in searches])
-    deltas = torch.stack([search.deltas for search in searches]).requires_grad_()  # [b, q, d]
-    with torch.enable_grad(), model.evaluating():
-        scores = _forward(model, batch, modules, deltas)
-        losses = torch.stack([s.loss(deltas[i], scores[i]) for i, s in enumerate(searches)])
+    active = [i for i, search in enumerate(searches) if not search.stop]
+    deltas = torch.stack([searches[i].deltas for i in active]).requires_grad_()  # [b, q, d]
+    with torch.enable_grad():
+        scores = scorer(active, deltas)
+        losses = torch.stack([searches[i].loss(deltas[n], scores[n]) for n, i in enumerate(active)])
     if last:
-        for search in searches:
-            search.stop = search.stop or "steps"
-    going = [i for i, search in enumerate(searches) if not search.stop]
+        for i in active:
+            searches[i].stop = searches[i].stop or "steps"
+    going = [(n, searches[i]) for n, i in enumerate(active) if not searches[i].stop]
     if going:
         # Each loss depends on its own deltas only, so their sum has the same gradients.
         (gradient,) = torch.autograd.grad(losses, deltas, torch.ones_like(losses))
-        for i in going:
-            searches[i].move(deltas[i].detach(), gradient[i])
-
-
-def _forward(
-    model: EditableModel, batch: RowBatch, modules: Sequence[str], deltas: Tensor
-) -> list[_Scores]:
-    """One pass with the deltas in place. Shapes: deltas [b, q, d]."""
-
-    def mover(module: int) -> Callable[[Tensor], Tensor]:
-        def moved(output: Tensor) -> Tensor:
-            rows = flat(output)
-            values = rows[batch.subjects].float() + deltas[batch.owners, module]
-            return rows.index_put((batch.subjects,), values.to(output.dtype)).reshape(output.shape)
-
-        return moved
-
-    edits = {name: mover(i) for i, name in enumerate(modules)}
-    with Trace(model.model, outputs=modules, edit_outputs=edits) as trace:
-        logits = model.forward(batch.tokens, at=batch.scored)
-    firsts = [flat(trace.output(name))[batch.firsts] for name in modules]
-    clean = torch.stack(firsts).detach().float()  # [q, b, d]
-    logp = logits.float().log_softmax(dim=-1)
-    found = []
-    for i, (labels, weights, scored, kept) in enumerate(batch.parts):
-        nll = -(weights * logp[scored].gather(1, labels[:, None])[:, 0]).sum()
-        match = bool((logp[scored].argmax(dim=-1) == labels).all())
-        found.append(_Scores(nll, logp[kept], clean[:, i], match))
-    return found
+        for n, search in going:
+            search.move(deltas[n].detach(), gradient[n])

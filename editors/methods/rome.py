@@ -21,11 +21,10 @@ from torch import Tensor
 from editors.base import EditContext, Editor, Job
 from editors.delta import JSON, Delta, LowRank, update_ratio
 from editors.errors import EditFailed
-from editors.keys import subject_keys
 from editors.model import EditableModel
 from editors.rows import Kept, Wish
 from editors.solves import times
-from editors.values import ValueHparams, optimise_value
+from editors.values import Value, ValueHparams, optimise_value
 
 DENOMINATOR_FLOOR: Final = 1e-6
 
@@ -58,7 +57,6 @@ class RankOne(Editor[H]):
         """The rank-one delta for one request."""
         model, hparams, request = job.model, job.hparams, job.single
         layer, templates = hparams.layer, job.context.templates
-        keys = subject_keys(model, [request], layers=[layer], templates=templates)[layer][0]
         kept, about = self.kept(job)
         value = optimise_value(
             model,
@@ -68,7 +66,7 @@ class RankOne(Editor[H]):
             settings=hparams,
             progress=job.context.progress,
         )
-        update = rank_one(model, keys, value.target, hparams, job.context)
+        update = rank_one(model, value, hparams, job.context)
         parameter = model.parameter_name(layer)
         return Delta(
             parameters={parameter: update.change},
@@ -112,19 +110,20 @@ class Update:
 
 
 def rank_one(
-    model: EditableModel, keys: Tensor, target: Tensor, hparams: RomeHparams, context: EditContext
+    model: EditableModel, value: Value, hparams: RomeHparams, context: EditContext
 ) -> Update:
-    """The change that maps the key to the target, a module output [d].
+    """The change that maps the key to the target, both found by a search at the projection.
 
-    Shapes: keys [p, m] of the context templates, the bare prompt first.
     Raises: EditFailed when the key is orthogonal to C^-1 k or the change is too large.
     Source: ROME (Meng et al. 2022), equation 2; 2403.07175 for the one key.
     """
     parameter = model.parameter_name(hparams.layer)
-    keys = keys.cpu().double()
+    if value.keys is None:
+        raise EditFailed(f"the value was not searched at {parameter}: it has no keys")
+    keys = value.keys.cpu().double()  # [p, m], the bare prompt first
     mean = keys.mean(dim=0)
     held = mean if hparams.key == "consistent" else keys[0]
-    wanted = model.without_bias(parameter, target).cpu().double()
+    wanted = model.without_bias(parameter, value.target).cpu().double()
     residual = wanted - times(model.weight(parameter), held)
     change, denominator = _factors(residual, held, _direction(mean, hparams, context))
     ratio = update_ratio(change, model.weight(parameter), hparams.max_update_ratio)

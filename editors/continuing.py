@@ -1,0 +1,190 @@
+"""Going on in the middle of a forward pass: what an edit cannot change is computed once.
+
+Promise: a tail gives the logits of a whole pass up to rounding, with gradients, for every model
+whose attention takes a cache; `Capture.missing` says why another one cannot be continued.
+Rules: rows are captured once, as they are. A tail begins at a position of a row and above a layer:
+keys and values before the position are held, layers below are skipped through the trace. Cut rows
+are aligned at their cuts, so that the distances between tokens stay what they were. A tail from
+position 0 and layer 0 is a whole pass. Dimensions: n cuts, s longest tail, p longest part before.
+
+    capture = Capture.of(model, rows, starts=[5])
+    tail = capture.tail([Cut(0, 7, 12)], start=5)        # row 0 from position 7 on, layers 5 and up
+    logits = tail.logits(at, edit_outputs={name: moved})
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from editors.batch import Batch
+from editors.model import EditableModel
+from editors.trace import Edit, Trace
+
+
+class Cut(NamedTuple):
+    """Positions `begin` up to `end` of a captured row."""
+
+    row: int
+    begin: int
+    end: int
+
+
+class _HeldLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values that are put before new ones and never grow, so that each pass finds them."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Held and new, along the time axis."""
+        assembled = ((self.keys, key_states), (self.values, value_states))
+        keys, values = (torch.cat(pair, dim=-2) for pair in assembled)
+        return keys, values
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """What one pass over whole rows left: `logits` at the asked places, the trace, and the caches.
+
+    `attention`: per layer keys and values [rows, heads, t, width], empty where not to be continued.
+    """
+
+    model: EditableModel
+    tokens: Batch
+    logits: Tensor
+    trace: Trace
+    attention: tuple[tuple[Tensor, Tensor], ...]
+    missing: str
+
+    @classmethod
+    def of(
+        cls,
+        model: EditableModel,
+        rows: Sequence[Sequence[int]],
+        *,
+        starts: Iterable[int],
+        at: Tensor | None = None,
+        inputs: Iterable[str] = (),
+    ) -> Capture:
+        """One pass without gradients; `starts` are the layers from which tails will go on.
+
+        `at`: flat places of the right-padded rows where logits are wanted; `inputs`: names of
+        modules whose input is to be recorded.
+        """
+        tokens, cache = model.batch(rows), DynamicCache()
+        below = [model.residual(start - 1) for start in starts if start > 0]
+        trace = Trace(model.model, inputs=inputs, outputs=below)
+        with torch.no_grad(), model.evaluating(), trace:
+            logits = _logits(model, tokens.ids, tokens.mask, at, past_key_values=cache)
+        held = tuple((layer.keys, layer.values) for layer in cache.layers if _standard(layer))
+        lacks = len(held) != model.n_layers
+        missing = "whole: no keys and values are kept for each layer" if lacks else ""
+        return cls(model, tokens, logits, trace, () if lacks else held, missing)
+
+    def tail(self, cuts: Sequence[Cut], *, start: int) -> Tail:
+        """The rest of the rows behind the cuts, from layer `start` on (L: the head alone)."""
+        device = self.tokens.ids.device
+        rows, begins, ends = torch.tensor(cuts, device=device).T[:, :, None]  # [n, 1]
+        before = begins - int(begins.max()) + torch.arange(int(begins.max()), device=device)
+        behind = begins + torch.arange(int((ends - begins).max()), device=device)
+        inside = behind.clamp(max=self.tokens.ids.shape[1] - 1)
+        skip = {}
+        if start > 0:
+            name = self.model.residual(start - 1)
+            state = self.trace.formed(name, self.trace.output(name)[rows, inside])
+            skip = {self.model.residual(layer): state for layer in range(start)}
+        return Tail(
+            model=self.model,
+            ids=self.tokens.ids[rows, inside],
+            mask=torch.cat([before >= 0, behind < ends], dim=1).long(),
+            positions=inside,
+            skip=skip,
+            attention=self._held(rows, before.clamp(min=0), start)
+            if before.numel() or skip
+            else (),
+        )
+
+    def _held(self, rows: Tensor, before: Tensor, start: int) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Keys and values before the cuts [n, heads, p, width], of skipped layers their length."""
+
+        def chosen(layer: int, states: Tensor) -> Tensor:
+            if layer < start:
+                return states.new_empty(1, 1, before.shape[1], 1)
+            return states[rows, :, before].transpose(1, 2)
+
+        return tuple((chosen(n, k), chosen(n, v)) for n, (k, v) in enumerate(self.attention))
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """The rest of some rows. Shapes: ids and positions [n, s], mask [n, p + s]."""
+
+    model: EditableModel
+    ids: Tensor
+    mask: Tensor
+    positions: Tensor
+    skip: Mapping[str, Any]
+    attention: tuple[tuple[Tensor, Tensor], ...]
+
+    def logits(
+        self,
+        at: Tensor,
+        *,
+        outputs: Iterable[str] = (),
+        edit_inputs: Mapping[str, Edit] | None = None,
+        edit_outputs: Mapping[str, Edit] | None = None,
+    ) -> tuple[Tensor, Trace]:
+        """Logits [a, V] at flat places of [n, s], and the trace with the recorded outputs."""
+        held: dict[str, Any] = {}
+        if self.attention:
+            held["past_key_values"] = cache = DynamicCache()
+            cache.layers = [_layer(keys, values) for keys, values in self.attention]
+            if _takes_positions(self.model):
+                held["position_ids"] = self.positions
+        trace = Trace(
+            self.model.model,
+            outputs=outputs,
+            edit_inputs=edit_inputs,
+            edit_outputs=edit_outputs,
+            skip=self.skip,
+        )
+        with self.model.evaluating(), trace:
+            logits = _logits(self.model, self.ids, self.mask, at, **held)
+        return logits, trace
+
+
+def _layer(keys: Tensor, values: Tensor) -> _HeldLayer:
+    layer = _HeldLayer()
+    layer.lazy_initialization(keys, values)
+    layer.keys, layer.values = keys, values
+    return layer
+
+
+def _logits(
+    model: EditableModel, ids: Tensor, mask: Tensor, at: Tensor | None, **cache: Any
+) -> Tensor:
+    """Logits [a, V] at flat places of the ids, or [n, t, V]."""
+
+    def chosen(x: Tensor) -> Tensor:
+        return x.reshape(-1, x.shape[-1])[at][None]
+
+    edits = {} if at is None else {model.architecture.head: chosen}
+    with Trace(model.model, edit_inputs=edits):
+        out = model.model(input_ids=ids, attention_mask=mask, use_cache=bool(cache), **cache)
+    logits: Tensor = out.logits
+    return logits if at is None else logits[0]
+
+
+def _standard(layer: Any) -> bool:
+    keys = getattr(layer, "keys", None)
+    return type(layer) is DynamicLayer and isinstance(keys, Tensor) and keys.ndim == 4
+
+
+def _takes_positions(model: EditableModel) -> bool:
+    return "position_ids" in inspect.signature(model.model.forward).parameters

@@ -1,0 +1,146 @@
+"""Scores of a value search: one whole pass, then only what the deltas can change.
+
+Promise: what comes out is what whole passes give, up to rounding: the first scores, at delta = 0,
+are compared with those of the whole pass, and where they differ every pass is a whole one and
+`forward` says so.
+Rules: a delta is added at the subject's last token, so positions before it and layers below the
+moved module stay; the head is applied where something is scored. Dimensions: b wishes, q moved
+modules, d hidden size.
+
+    scorer = Scorer(model, [rows, others], [model.projection(5)])
+    scores = scorer([0, 1], deltas)         # one Scores per chosen wish, with gradients
+    scorer.keys(0)                          # inputs of the projection at the subject
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from editors.continuing import Capture, Tail
+from editors.keys import flat
+from editors.model import EditableModel
+from editors.rows import RowBatch, WishRows, stack
+
+CONTINUED: Final = "continued"
+# Relative to the largest logit: what rounding alone can do, far below what a wrong mask does.
+_TOLERANCE: Final = {torch.float32: 1e-3, torch.float64: 1e-6}
+_HALF_TOLERANCE: Final = 5e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Of one wish: NLL, log-probabilities [c, V] of kept rows, clean outputs [q, d] of its first
+    row, and whether every target token is the argmax."""
+
+    nll: Tensor
+    kept: Tensor
+    clean: Tensor
+    match: bool
+
+
+class Scorer:
+    """The rows of several wishes, captured once. `forward` says how later passes are run."""
+
+    def __init__(
+        self, model: EditableModel, wishes: Sequence[WishRows], modules: Sequence[str]
+    ) -> None:
+        self._model, self._wishes, self._modules = model, wishes, modules
+        self._everyone = tuple(range(len(wishes)))
+        self._start, self._keyed = _place(model, modules)
+        self._rows = stack(wishes, self._everyone, whole=True, device=model.device)
+        self._capture = Capture.of(
+            model,
+            [ids for wish in wishes for ids in wish.ids],
+            starts=[self._start],
+            at=self._rows.scored,
+            inputs=modules[:1] if self._keyed else (),
+        )
+        self.forward = self._capture.missing or CONTINUED
+        self._batch, self._tail = self._prepared(self._everyone)
+        self._chosen, self._compared = self._everyone, self.forward != CONTINUED
+
+    def __call__(self, chosen: Sequence[int], deltas: Tensor) -> list[Scores]:
+        """Scores of the chosen wishes with their deltas in place. Shapes: deltas [b, q, d].
+
+        The first call is for all wishes, with deltas of zero.
+        """
+        if tuple(chosen) != self._chosen:
+            self._chosen = tuple(chosen)
+            self._batch, self._tail = self._prepared(chosen)
+        logits, clean = self._forward(deltas)
+        if not self._compared:
+            self._compared = True
+            if not _agree(logits.detach(), self._capture.logits):
+                self.forward = "whole: a continued pass gave other logits"
+                self._batch, self._tail = self._prepared(chosen)
+                logits, clean = self._forward(deltas)
+        return self._read(logits, clean)
+
+    def keys(self, wish: int) -> Tensor | None:
+        """Inputs of the first module at the subject, for every fact and template of a wish.
+
+        Shapes: [facts * p, m] float32, or None where the module is no output projection.
+        """
+        if not self._keyed:
+            return None
+        inputs = flat(self._capture.trace.input(self._modules[0]))
+        places = self._rows.subjects[self._rows.owners == wish]
+        facts = len(places) - len(self._wishes[wish].kept)
+        return inputs[places[:facts]].float()
+
+    def _prepared(self, chosen: Sequence[int]) -> tuple[RowBatch, Tail]:
+        whole = self.forward != CONTINUED
+        batch = stack(self._wishes, chosen, whole=whole, device=self._model.device)
+        return batch, self._capture.tail(batch.cuts, start=0 if whole else self._start)
+
+    def _forward(self, deltas: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [s, V] with the deltas added, and the modules' outputs before [q, b, d]."""
+        batch = self._batch
+
+        def mover(module: int) -> Callable[[Tensor], Tensor]:
+            def moved(output: Tensor) -> Tensor:
+                rows = flat(output)
+                values = rows[batch.subjects].float() + deltas[batch.owners, module]
+                changed = rows.index_put((batch.subjects,), values.to(output.dtype))
+                return changed.reshape(output.shape)
+
+            return moved
+
+        edits = {name: mover(i) for i, name in enumerate(self._modules)}
+        logits, trace = self._tail.logits(batch.scored, outputs=self._modules, edit_outputs=edits)
+        firsts = [flat(trace.output(name))[batch.firsts] for name in self._modules]
+        return logits, torch.stack(firsts).detach().float()
+
+    def _read(self, logits: Tensor, clean: Tensor) -> list[Scores]:
+        logp = logits.float().log_softmax(dim=-1)
+        found = []
+        for i, (labels, weights, scored, kept) in enumerate(self._batch.parts):
+            nll = -(weights * logp[scored].gather(1, labels[:, None])[:, 0]).sum()
+            match = bool((logp[scored].argmax(dim=-1) == labels).all())
+            found.append(Scores(nll, logp[kept], clean[:, i], match))
+        return found
+
+
+def _place(model: EditableModel, modules: Sequence[str]) -> tuple[int, bool]:
+    """The layer from which the modules' outputs matter (one above where they are a layer's own),
+    and whether the first of them is an output projection."""
+    starts = []
+    for layer in range(model.n_layers):
+        residual = model.residual(layer)
+        starts += [layer + 1 for name in modules if name == residual]
+        starts += [layer for name in modules if name.startswith(residual + ".")]
+    start = min(starts, default=0) if len(starts) == len(modules) else 0
+    keyed = start < model.n_layers and modules[0] == model.projection(start)
+    return start, keyed
+
+
+def _agree(found: Tensor, expected: Tensor) -> bool:
+    """Whether the logits differ by rounding only; not where they are not finite."""
+    tolerance = _TOLERANCE.get(found.dtype, _HALF_TOLERANCE)
+    gap = (found - expected).abs().max()
+    return bool(gap <= tolerance * expected.abs().max())
