@@ -1,7 +1,7 @@
 """Going on in the middle of a forward pass: what an edit cannot change is computed once.
 
 Promise: a tail gives the logits of a whole pass up to rounding, with gradients, for every model
-whose attention takes a cache; `Capture.missing` says why another one cannot be continued.
+whose attention takes a cache; `Capture.forward` says why another one cannot be continued.
 Rules: rows are captured once, as they are. A tail begins at a position of a row and above a layer:
 keys and values before the position are held, layers below are skipped through the trace. Cut rows
 are aligned at their cuts, so that the distances between tokens stay what they were. A tail from
@@ -17,7 +17,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +27,13 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 from editors.batch import Batch
 from editors.model import EditableModel
 from editors.trace import Edit, Trace
+
+CONTINUED: Final = "continued"
+DIFFERENT: Final = "whole: a continued pass gave other logits"
+_UNCACHED: Final = "whole: no keys and values are kept for each layer"
+# Relative to the largest logit: what rounding alone can do, far below what a wrong mask does.
+_TOLERANCE: Final = MappingProxyType({torch.float32: 1e-3, torch.float64: 1e-6})
+_HALF_TOLERANCE: Final = 5e-2
 
 
 class Cut(NamedTuple):
@@ -60,7 +68,11 @@ class Capture:
     logits: Tensor
     trace: Trace
     attention: tuple[tuple[Tensor, Tensor], ...]
-    missing: str
+
+    @property
+    def forward(self) -> str:
+        """How later passes can be run: `CONTINUED`, or why they have to be whole."""
+        return CONTINUED if self.attention else _UNCACHED
 
     @classmethod
     def of(
@@ -84,8 +96,7 @@ class Capture:
             logits = _logits(model, tokens.ids, tokens.mask, at, past_key_values=cache)
         held = tuple((layer.keys, layer.values) for layer in cache.layers if _standard(layer))
         lacks = len(held) != model.n_layers
-        missing = "whole: no keys and values are kept for each layer" if lacks else ""
-        return cls(model, tokens, logits, trace, () if lacks else held, missing)
+        return cls(model, tokens, logits, trace, () if lacks else held)
 
     def tail(self, cuts: Sequence[Cut], *, start: int) -> Tail:
         """The rest of the rows behind the cuts, from layer `start` on (L: the head alone)."""
@@ -157,6 +168,12 @@ class Tail:
         with self.model.evaluating(), trace:
             logits = _logits(self.model, self.ids, self.mask, at, **held)
         return logits, trace
+
+
+def agree(found: Tensor, expected: Tensor) -> bool:
+    """Whether logits differ by rounding only; not where they are not finite."""
+    gap = (found - expected).abs().max()
+    return bool(gap <= _TOLERANCE.get(found.dtype, _HALF_TOLERANCE) * expected.abs().max())
 
 
 def _layer(keys: Tensor, values: Tensor) -> _HeldLayer:

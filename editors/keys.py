@@ -1,26 +1,23 @@
-"""Keys and states at the subject's last token: what a module receives there, and what it returns.
+"""Keys: what an MLP output projection receives at the subject's last token.
 
 Promise: one batched pass per chunk for all requests, templates and layers; float32 results.
 Rules: rows are cut after the subject (a causal model cannot look further) and the forward ends at
-the deepest wanted module. A key is the input of an MLP output projection. `weights` stand in for
-the model's own matrices, so that a layer can be seen above edited ones. Dimensions: n requests, p
-templates, m MLP width.
+the deepest wanted module. Dimensions: n requests, p templates, m MLP width.
 
     keys = subject_keys(model, [request], layers=[5], templates=context.templates)
     keys[5].mean(dim=1)         # one averaged key per request, [n, m]
-    subject_states(model, [request], module=model.residual(5))      # [n, d], bare prompts
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from editors.model import EditableModel
 from editors.prompts import fill, subject_row
-from editors.requests import SLOT, Fact
+from editors.requests import Fact
 from editors.trace import Trace
 
 _CHUNK = 128
@@ -34,7 +31,6 @@ def subject_keys(
     *,
     layers: Sequence[int],
     templates: Sequence[str],
-    weights: Weights | None = None,
 ) -> dict[int, Tensor]:
     """Keys of every request in every context template, per layer.
 
@@ -44,26 +40,15 @@ def subject_keys(
     """
     names = {layer: model.projection(layer) for layer in layers}
     rows = [subject_row(model, fill(r, t)) for r in requests for t in templates]
+    parts: dict[int, list[Tensor]] = {layer: [] for layer in names}
     trace = Trace(model.model, inputs=names.values(), stop=True)
-    found = _at_last(model, rows, weights, trace, lambda: [trace.input(n) for n in names.values()])
+    for start in range(0, len(rows), _CHUNK):
+        chunk = SubjectRows(model, rows[start : start + _CHUNK])
+        chunk.run(trace)
+        for layer, name in names.items():
+            parts[layer].append(chunk.at_last(trace.input(name)))
     shape = (len(requests), len(templates), -1)
-    return {layer: keys.reshape(shape) for layer, keys in zip(layers, found, strict=True)}
-
-
-def subject_states(
-    model: EditableModel,
-    requests: Sequence[Fact],
-    *,
-    module: str,
-    weights: Weights | None = None,
-) -> Tensor:
-    """Outputs of a module at the subject's last token of every bare prompt.
-
-    Shapes: [n, d] float32 on the model's device.
-    """
-    rows = [subject_row(model, fill(r, SLOT)) for r in requests]
-    trace = Trace(model.model, outputs=[module], stop=True)
-    return _at_last(model, rows, weights, trace, lambda: [trace.output(module)])[0]
+    return {layer: torch.cat(part).reshape(shape) for layer, part in parts.items()}
 
 
 def context_mean(keys: Tensor) -> Tensor:
@@ -77,23 +62,27 @@ def context_mean(keys: Tensor) -> Tensor:
     return (keys[:, 0] + keys[:, 1:].mean(dim=1)) / 2
 
 
-def _at_last(
-    model: EditableModel,
-    rows: Sequence[Sequence[int]],
-    weights: Weights | None,
-    trace: Trace,
-    read: Callable[[], list[Tensor]],
-) -> list[Tensor]:
-    """What `read` finds after each pass, at every row's last token: tensors [rows, width]."""
-    parts: list[list[Tensor]] = []
-    for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
-        batch = model.batch(chunk)
-        places = torch.tensor([batch.flat(i, len(row) - 1) for i, row in enumerate(chunk)])
-        with torch.no_grad(), model.evaluating(), trace:
-            model.forward(batch, weights=weights)
-        parts.append([flat(x)[places.to(model.device)].float() for x in read()])
-    return [torch.cat(column) for column in zip(*parts, strict=True)]
+class SubjectRows:
+    """Rows cut after the subject, as one padded batch."""
+
+    def __init__(self, model: EditableModel, rows: Sequence[Sequence[int]]) -> None:
+        self._model, self._batch = model, model.batch(rows)
+        places = [self._batch.flat(i, len(row) - 1) for i, row in enumerate(rows)]
+        self._places = torch.tensor(places, device=model.device)
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest row."""
+        return int(self._batch.ids.shape[1])
+
+    def run(self, trace: Trace, weights: Weights | None = None) -> None:
+        """One pass under the trace."""
+        with torch.no_grad(), self._model.evaluating(), trace:
+            self._model.forward(self._batch, weights=weights)
+
+    def at_last(self, recorded: Tensor) -> Tensor:
+        """What a trace recorded, at every row's last token. Shape: [rows, width of it] float32."""
+        return flat(recorded)[self._places].float()
 
 
 def flat(x: Tensor) -> Tensor:

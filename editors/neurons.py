@@ -21,22 +21,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editors.batch import Batch
+from editors.continuing import CONTINUED, DIFFERENT, Capture, Cut, agree
 from editors.errors import EditFailed
 from editors.keys import flat
 from editors.model import EditableModel
 from editors.prompts import target_row
-from editors.trace import Trace
+
+_ROWS = 128
 
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class Neurons:
-    """Chosen neurons per layer, ascending, and how many were coarse for each prompt."""
+    """Chosen neurons per layer, ascending, how many were coarse for each prompt, and how the passes
+    were run."""
 
     by_layer: Mapping[int, tuple[int, ...]]
     coarse: tuple[int, ...]
+    forward: str = CONTINUED
 
     @property
     def count(self) -> int:
@@ -61,9 +64,11 @@ def locate(
     Source: Dai et al. 2022, sections 3.2 and 3.3.
     """
     counts: Counter[tuple[int, int]] = Counter()
-    coarse = []
+    coarse: list[int] = []
+    passes: set[str] = set()
     for done, prompt in enumerate(prompts):
-        scores = attribute(model, prompt, answer, points=points)
+        scores, forward = integrate(model, prompt, answer, points=points)
+        passes.add(forward)
         above = (scores > threshold * scores.max()).nonzero().tolist() if scores.max() > 0 else []
         counts.update((layer, neuron) for layer, neuron in above)
         coarse.append(len(above))
@@ -77,7 +82,7 @@ def locate(
         )
     layers = sorted({layer for layer, _ in chosen})
     by_layer = {n: tuple(i for layer, i in chosen if layer == n) for n in layers}
-    return Neurons(by_layer, tuple(coarse))
+    return Neurons(by_layer, tuple(coarse), "; ".join(sorted(passes)))
 
 
 def attribute(model: EditableModel, prompt: str, answer: str, *, points: int) -> Tensor:
@@ -85,46 +90,86 @@ def attribute(model: EditableModel, prompt: str, answer: str, *, points: int) ->
 
     Raises: EditFailed when a probability is not finite.
     """
+    return integrate(model, prompt, answer, points=points)[0]
+
+
+def integrate(model: EditableModel, prompt: str, answer: str, *, points: int) -> tuple[Tensor, str]:
+    """As `attribute`, and how its passes were run (editors/continuing.py)."""
     row = target_row(model, prompt, answer)
-    labels = torch.tensor(row.labels, device=model.device)
-    places = torch.tensor(list(row.positions), device=model.device)
     names = [model.projection(layer) for layer in range(model.n_layers)]
-    with torch.no_grad(), model.evaluating(), Trace(model.model, inputs=names) as trace:
-        model.forward(model.batch([row.ids]))
-    activations = [flat(trace.input(name))[places] for name in names]
-    batch = model.batch([row.ids] * (points * len(row.labels)))
-    scores = [
-        _scores(model, batch, name, activation.float(), places, labels, points)
-        for name, activation in zip(names, activations, strict=True)
-    ]
-    return torch.stack(scores).cpu()
+    places = torch.tensor(list(row.positions), device=model.device)
+    capture = Capture.of(model, [row.ids], starts=range(model.n_layers), at=places, inputs=names)
+    integral = _Integral(
+        capture=capture,
+        activations=[flat(capture.trace.input(name))[places].float() for name in names],
+        places=tuple(row.positions),
+        labels=torch.tensor(row.labels, device=model.device),
+        points=points,
+    )
+    if capture.forward == CONTINUED:
+        scores = integral.scores(whole=False)
+        if scores is not None:
+            return scores, CONTINUED
+    scores = integral.scores(whole=True)
+    if scores is None:
+        raise EditFailed("the probabilities are not finite: load the model in float32")
+    return scores, DIFFERENT if capture.forward == CONTINUED else capture.forward
 
 
-def _scores(
-    model: EditableModel,
-    batch: Batch,
-    name: str,
-    activation: Tensor,
-    places: Tensor,
-    labels: Tensor,
-    points: int,
-) -> Tensor:
-    """Scores [m] of one layer. Shapes: activation [s, m], places and labels [s]; the batch holds
-    the row s * points times, point by point."""
-    steps = torch.arange(1, points + 1, device=model.device) / points
-    scaled = (steps[:, None, None] * activation).reshape(-1, activation.shape[1]).requires_grad_()
-    width = batch.ids.shape[1]
-    at = torch.arange(len(scaled), device=model.device) * width + places.repeat(points)
+@dataclass(frozen=True, eq=False)
+class _Integral:
+    """One prompt with its answer of s tokens. Shapes: activations [s, m] per layer, labels [s]."""
 
-    def patched(keys: Tensor) -> Tensor:
-        return flat(keys).index_put((at,), scaled.to(keys.dtype)).reshape(keys.shape)
+    capture: Capture
+    activations: Sequence[Tensor]
+    places: tuple[int, ...]
+    labels: Tensor
+    points: int
 
-    with torch.enable_grad(), model.evaluating():
-        with Trace(model.model, edit_inputs={name: patched}):
-            logits = model.forward(batch, at=at)
-        chosen = logits.float().softmax(dim=-1).gather(1, labels.repeat(points)[:, None]).sum()
-        if not bool(torch.isfinite(chosen)):
-            raise EditFailed("the probabilities are not finite: load the model in float32")
-        (gradient,) = torch.autograd.grad(chosen, scaled)
-    means = gradient.reshape(points, *activation.shape).mean(dim=0)  # [s, m]
-    return (activation * means).mean(dim=0)
+    def scores(self, *, whole: bool) -> Tensor | None:
+        """Scores [L, m]; None where the logits are not those of the pass that was captured."""
+        layers = range(len(self.activations))
+        at_once = 1 if whole else max(1, _ROWS // (self.points * len(self.places)))
+        found: list[Tensor] = []
+        for first in layers[::at_once]:
+            part = self._part(layers[first : first + at_once], whole=whole)
+            if part is None:
+                return None
+            found += part
+        return torch.stack(found).cpu()
+
+    def _part(self, layers: range, *, whole: bool) -> list[Tensor] | None:
+        """Scores of some layers in one pass, whose rows are layers x points x answer tokens."""
+        model, m = self.capture.model, self.activations[0].shape[1]
+        size = self.points * len(self.places)
+        row = [Cut(0, 0 if whole else place, place + 1) for place in self.places]
+        cuts = row * (self.points * len(layers))
+        width = max(cut.end - cut.begin for cut in cuts)
+        ends = [i * width + cut.end - cut.begin - 1 for i, cut in enumerate(cuts)]
+        at = torch.tensor(ends, device=model.device)
+        steps = torch.arange(1, self.points + 1, device=model.device) / self.points
+        scaled = [
+            (steps[:, None, None] * self.activations[n]).reshape(-1, m).requires_grad_()
+            for n in layers
+        ]
+
+        def patcher(block: int) -> Callable[[Tensor], Tensor]:
+            where = at[block * size : (block + 1) * size]
+            new = scaled[block]
+            return lambda keys: flat(keys).index_put((where,), new.to(keys.dtype)).view_as(keys)
+
+        edits = {model.projection(n): patcher(block) for block, n in enumerate(layers)}
+        with torch.enable_grad():
+            tail = self.capture.tail(cuts, start=0 if whole else layers[0])
+            logits, _ = tail.logits(at, edit_inputs=edits)
+            # The last point is the activation itself.
+            unscaled = logits.reshape(len(layers), self.points, len(self.places), -1)[:, -1]
+            if not agree(unscaled.detach(), self.capture.logits):
+                return None
+            labels = self.labels.repeat(self.points * len(layers))
+            chosen = logits.float().softmax(dim=-1).gather(1, labels[:, None]).sum()
+            gradients = torch.autograd.grad(chosen, scaled)
+        return [
+            (a * g.reshape(self.points, *a.shape).mean(dim=0)).mean(dim=0)
+            for a, g in zip([self.activations[n] for n in layers], gradients, strict=True)
+        ]

@@ -16,20 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from torch import Tensor
 
-from editors.continuing import Capture, Tail
+from editors.continuing import CONTINUED, DIFFERENT, Capture, Tail, agree
 from editors.keys import flat
 from editors.model import EditableModel
 from editors.rows import RowBatch, WishRows, stack
-
-CONTINUED: Final = "continued"
-# Relative to the largest logit: what rounding alone can do, far below what a wrong mask does.
-_TOLERANCE: Final = {torch.float32: 1e-3, torch.float64: 1e-6}
-_HALF_TOLERANCE: Final = 5e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +54,7 @@ class Scorer:
             at=self._rows.scored,
             inputs=modules[:1] if self._keyed else (),
         )
-        self.forward = self._capture.missing or CONTINUED
+        self.forward = self._capture.forward
         self._batch, self._tail = self._prepared(self._everyone)
         self._chosen, self._compared = self._everyone, self.forward != CONTINUED
 
@@ -75,8 +69,8 @@ class Scorer:
         logits, clean = self._forward(deltas)
         if not self._compared:
             self._compared = True
-            if not _agree(logits.detach(), self._capture.logits):
-                self.forward = "whole: a continued pass gave other logits"
+            if not agree(logits.detach(), self._capture.logits):
+                self.forward = DIFFERENT
                 self._batch, self._tail = self._prepared(chosen)
                 logits, clean = self._forward(deltas)
         return self._read(logits, clean)
@@ -137,10 +131,3 @@ def _place(model: EditableModel, modules: Sequence[str]) -> tuple[int, bool]:
     start = min(starts, default=0) if len(starts) == len(modules) else 0
     keyed = start < model.n_layers and modules[0] == model.projection(start)
     return start, keyed
-
-
-def _agree(found: Tensor, expected: Tensor) -> bool:
-    """Whether the logits differ by rounding only; not where they are not finite."""
-    tolerance = _TOLERANCE.get(found.dtype, _HALF_TOLERANCE)
-    gap = (found - expected).abs().max()
-    return bool(gap <= tolerance * expected.abs().max())

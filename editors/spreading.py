@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from editors.base import EditContext, Editor, Job
+from editors.climbing import Climb
 from editors.delta import JSON, MAX_RANK, Delta, LowRank, update_ratio
 from editors.errors import InvalidRequest
-from editors.keys import context_mean, subject_keys, subject_states
+from editors.keys import context_mean
 from editors.model import EditableModel
 from editors.rows import Wish
 from editors.solves import Solved, times
@@ -107,8 +108,7 @@ class Spreading(Editor[H]):
         moved = torch.empty(len(requests), model.d_model, device=model.device)
         for group, value in zip(groups, values, strict=True):
             moved[group] = value.delta
-        wanted = subject_states(model, requests, module=modules[0]) + moved  # [n, d]
-        found = self._write(job, wanted, templates)
+        found = self._write(job, moved, templates)
         return Delta(
             parameters={name: layer.change for name, layer in found.items()},
             keys={name: layer.keys for name, layer in found.items()},
@@ -120,17 +120,18 @@ class Spreading(Editor[H]):
             },
         )
 
-    def _write(self, job: Job[H], wanted: Tensor, templates: tuple[str, ...]) -> dict[str, _Layer]:
-        """Layer by layer, each with those below it edited. Shape: wanted [n, d]."""
-        model, requests, layers = job.model, job.requests, job.hparams.layers
+    def _write(self, job: Job[H], moved: Tensor, templates: tuple[str, ...]) -> dict[str, _Layer]:
+        """Layer by layer, each with those below it edited. Shape: moved [n, d], the residuals."""
+        model, layers = job.model, job.hparams.layers
         module = self.modules(model, layers[-1])[0]
+        climb = Climb(model, job.requests, templates, module)
         weights: dict[str, Tensor] = {}
         found: dict[str, _Layer] = {}
+        wanted: Tensor | None = None
         for done, layer in enumerate(layers):
-            keys = subject_keys(
-                model, requests, layers=[layer], templates=templates, weights=weights
-            )[layer]
-            missing = wanted - subject_states(model, requests, module=module, weights=weights)
+            keys, states = climb.to(layer, weights)
+            wanted = states + moved if wanted is None else wanted  # [n, d]
+            missing = wanted - states
             residual = missing.T.cpu().double() / self.share(len(layers) - done)  # [d, n]
             mean = context_mean(keys).T.cpu().double()  # [m, n]
             name = model.parameter_name(layer)

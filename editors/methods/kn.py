@@ -125,7 +125,8 @@ class _NeuronEditor(Editor[H]):
             for layer, chosen in found.by_layer.items()
         }
         neurons: dict[str, JSON] = {str(layer): list(n) for layer, n in found.by_layer.items()}
-        return Delta(parameters, evidence={"neurons": neurons, "coarse": list(found.coarse)})
+        about: dict[str, JSON] = {"coarse": list(found.coarse), "forward": found.forward}
+        return Delta(parameters, evidence={"neurons": neurons, **about})
 
     def _layer(self, job: Job[H], layer: int, chosen: tuple[int, ...]) -> LowRank:
         weight = job.model.weight(job.model.parameter_name(layer))

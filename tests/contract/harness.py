@@ -15,9 +15,12 @@ from torch import Tensor
 from editors.base import EditContext
 from editors.covariance import SecondMoment, accumulate
 from editors.delta import Delta, LowRank, ParameterDelta
+from editors.keys import flat
 from editors.methods import METHODS, get_editor
 from editors.model import EditableModel
+from editors.prompts import fill, subject_row
 from editors.requests import EditRequest
+from editors.trace import Trace
 from tests.contract.tiny import REQUEST, TEMPLATES, TEXTS
 
 LAYER = 0
@@ -163,3 +166,14 @@ def target_loss(model: EditableModel, request: Any = REQUEST, target: str | None
         logp = model.model(input_ids=ids).logits[0].float().log_softmax(-1)
     picked = [logp[i - 1, ids[0, i]] for i in range(start, ids.shape[1])]
     return float(-torch.stack(picked).mean())
+
+
+def subject_states(model: EditableModel, requests: Sequence[EditRequest], module: str) -> Tensor:
+    """What a module returns at every bare prompt's subject, one whole pass each. Shape: [n, d]."""
+    found = []
+    for request in requests:
+        row = subject_row(model, fill(request))
+        with torch.no_grad(), Trace(model.model, outputs=[module], stop=True) as trace:
+            model.model(input_ids=torch.tensor([row]))
+        found.append(flat(trace.output(module))[-1])
+    return torch.stack(found)

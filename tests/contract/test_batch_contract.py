@@ -11,7 +11,7 @@ from torch import Tensor
 
 from editors.delta import Delta, LowRank
 from editors.errors import EditFailed, InvalidRequest
-from editors.keys import context_mean, subject_keys, subject_states
+from editors.keys import context_mean, subject_keys
 from editors.model import EditableModel
 from editors.requests import EditRequest
 from editors.rows import Wish
@@ -26,6 +26,7 @@ from tests.contract.harness import (
     product,
     raw,
     run_batch,
+    subject_states,
 )
 from tests.contract.tiny import OTHER, REQUEST, TEMPLATES
 

@@ -11,11 +11,15 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from editors.architectures import ARCHITECTURES, architecture_of
-from editors.continuing import Capture, Cut
+from editors.climbing import Climb
+from editors.continuing import CONTINUED, Capture, Cut
+from editors.keys import subject_keys
 from editors.model import EditableModel
+from editors.neurons import integrate
 from editors.rows import Wish, wish_rows
-from editors.scoring import CONTINUED, Scorer
+from editors.scoring import Scorer
 from editors.values import ValueHparams, optimise_value
+from tests.contract.harness import subject_states
 from tests.contract.tiny import OTHER, REQUEST, TEMPLATES, tiny_tokenizer
 
 SIZE: dict[str, Any] = {
@@ -76,7 +80,7 @@ def seen(
     zero = torch.zeros(len(rows), len(modules), model.d_model)
     with pytest.MonkeyPatch.context() as patch:
         if whole:
-            patch.setattr("editors.scoring._agree", lambda found, expected: False)
+            patch.setattr("editors.scoring.agree", lambda found, expected: False)
         scorer([0, 1], zero)
     generator = torch.Generator().manual_seed(1)
     deltas = torch.randn(zero[chosen].shape, generator=generator).requires_grad_()
@@ -97,6 +101,42 @@ def test_continued_passes_equal_whole_passes(place: str, family: EditableModel) 
         assert forward.startswith("whole")
         for one, other in zip(found, expected, strict=True):
             assert float((one - other).norm()) <= 2e-4 * float(other.norm())
+
+
+def test_continued_integrals_equal_whole_ones(
+    family: EditableModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributed: dict[str, Any] = {"prompt": REQUEST.text, "answer": "London, old", "points": 4}
+    found, forward = integrate(family, **attributed)
+    assert forward == CONTINUED
+    monkeypatch.setattr("editors.continuing._standard", lambda layer: False)
+    expected, forward = integrate(family, **attributed)
+    assert forward.startswith("whole")
+    assert float((found - expected).norm()) <= 2e-4 * float(expected.norm())
+
+
+@pytest.mark.parametrize("last", ["residual", "projection"])
+def test_a_climb_sees_what_whole_passes_over_the_edited_model_see(
+    last: str, family: EditableModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("editors.climbing._ROWS", 5)
+    module = family.residual(2) if last == "residual" else family.projection(2)
+    requests = (REQUEST, OTHER)
+    climb = Climb(family, requests, TEMPLATES, module)
+    weights: dict[str, Tensor] = {}
+    before = {name: family.weight(name).clone() for name in map(family.parameter_name, range(3))}
+    for layer in range(3):
+        keys, states = climb.to(layer, weights)
+        for name, weight in weights.items():
+            family.set_weight_(name, weight)
+        expected = subject_keys(family, requests, layers=[layer], templates=TEMPLATES)[layer]
+        wanted = subject_states(family, requests, module)
+        for name, weight in before.items():
+            family.set_weight_(name, weight)
+        assert torch.allclose(keys, expected, atol=1e-4 * float(expected.abs().max()))
+        assert torch.allclose(states, wanted, atol=1e-4 * float(wanted.abs().max()))
+        name = family.parameter_name(layer)
+        weights[name] = family.weight(name) * 1.5
 
 
 def test_a_tail_from_the_start_is_a_whole_pass(family: EditableModel) -> None:
