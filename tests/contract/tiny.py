@@ -61,6 +61,11 @@ def tiny_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(TEXTS * 3, trainer)
+    return finished(tokenizer, bos=bos)
+
+
+def finished(tokenizer: Tokenizer, *, bos: bool, **special: str) -> PreTrainedTokenizerFast:
+    """The tokenizer as transformers wants it; its first two tokens are <s> and </s>."""
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 0)]
@@ -70,6 +75,7 @@ def tiny_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         clean_up_tokenization_spaces=False,
+        **special,
     )
 
 

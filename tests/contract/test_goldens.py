@@ -1,0 +1,189 @@
+"""Our numbers equal those that the public reference code gave on the golden world.
+
+The recorded results, what was run and every known difference: tests/reference/goldens/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from editors.base import EditContext
+from editors.covariance import SecondMoment
+from editors.delta import Delta
+from editors.methods import get_editor
+from editors.model import EditableModel
+from editors.neurons import attribute
+from editors.requests import EditRequest
+from ledger.evaluation.metrics import token_accuracy
+from ledger.evaluation.scoring import Question, predict
+from tests.contract.harness import Edited, product
+from tests.reference.golden_files import read, unpacked
+from tests.reference.golden_world import (
+    EASY,
+    FACTS,
+    HELD,
+    KINDS,
+    KNOWN,
+    LONG,
+    PROBES,
+    QUICK,
+    SETTINGS,
+    TEMPLATES,
+    digest,
+    golden_model,
+    moment,
+    shaken,
+)
+
+FILES = {name: read(name) for name in ("rome", "memit", "easyedit")}
+GOLDEN = {
+    **{f"gpt2 {name} (kmeng01)": found for name, found in FILES["rome"]["results"].items()},
+    **{f"gpt2 {name} (kmeng01)": found for name, found in FILES["memit"]["results"].items()},
+    **FILES["easyedit"]["results"],
+}
+PROMPT_LAST = {"loss": "prompt_last"}
+MIXED = {"key": "original"}
+ABSOLUTE = {"nullspace_criterion": "absolute"}
+RUNS: dict[str, tuple[str, Sequence[EditRequest], dict[str, Any]]] = {
+    **{f"gpt2 rome {i} (kmeng01)": ("rome", [fact], MIXED) for i, fact in enumerate(FACTS)},
+    "gpt2 rome easy (kmeng01)": ("rome", [EASY], MIXED | QUICK),
+    "gpt2 memit (kmeng01)": ("memit", FACTS, {}),
+    "gpt2 memit easy (kmeng01)": ("memit", [EASY], QUICK),
+    "gpt2 ft one (kmeng01)": ("ft", FACTS[1:2], PROMPT_LAST),
+    "gpt2 ft two (kmeng01)": ("ft", FACTS[1:], PROMPT_LAST),
+    "gpt2 ft easy (kmeng01)": ("ft", [EASY], PROMPT_LAST | LONG),
+    "gpt2 ft-l one (kmeng01)": ("ft-l", FACTS[1:2], PROMPT_LAST),
+    "gpt2 ft-l two (kmeng01)": ("ft-l", FACTS[1:], PROMPT_LAST),
+    "llama ft-m three": ("ft", FACTS, {}),
+}
+for _kind in KINDS:
+    RUNS |= {
+        f"{_kind} rome": ("rome", FACTS[1:2], MIXED),
+        f"{_kind} r-rome": ("rome", FACTS[1:2], {}),
+        f"{_kind} memit": ("memit", FACTS, {}),
+        f"{_kind} emmet": ("emmet", FACTS, {}),
+        f"{_kind} memit easy": ("memit", [EASY], QUICK),
+        f"{_kind} pmet": ("pmet", FACTS, {}),
+        f"{_kind} pmet easy": ("pmet", [EASY], QUICK),
+        f"{_kind} pmet held": ("pmet", [EASY], HELD),
+        f"{_kind} ft-m one": ("ft", FACTS[:1], {}),
+        f"{_kind} ft-m easy": ("ft", [EASY], LONG),
+        f"{_kind} alphaedit": ("alphaedit", FACTS[:2], ABSOLUTE),
+    }
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, EditableModel]:
+    return {kind: golden_model(kind) for kind in KINDS}
+
+
+def run(
+    name: str,
+    model: EditableModel,
+    facts: Sequence[EditRequest],
+    changes: dict[str, Any],
+    earlier: Delta | None = None,
+) -> Delta:
+    def previous(layer: int) -> Tensor | None:
+        return None if earlier is None else earlier.keys[model.parameter_name(layer)]
+
+    editor = get_editor(name)
+    hparams = editor.hparams.from_dict(SETTINGS[name] | {"max_update_ratio": 1e3} | changes)
+    context = EditContext(
+        torch.Generator(),
+        TEMPLATES,
+        lambda layer: SecondMoment.of(moment(layer), 1),
+        previous_keys=previous,
+    )
+    return editor(model, list(facts), hparams, context=context)
+
+
+def agree(delta: Delta, golden: dict[str, Any]) -> None:
+    """Every matrix has the recorded direction and size."""
+    assert set(delta.parameters) == set(golden)
+    for name, change in delta.parameters.items():
+        ours, theirs = product(change).double(), unpacked(golden[name])
+        cosine = torch.cosine_similarity(ours.reshape(-1), theirs.reshape(-1), dim=0)
+        assert float(cosine) > 1 - 1e-6, name
+        assert float(ours.norm()) == pytest.approx(golden[name]["norm"], rel=1e-4), name
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_the_models_are_those_that_were_recorded(
+    name: str, models: dict[str, EditableModel]
+) -> None:
+    assert FILES[name]["models"] == {kind: digest(model) for kind, model in models.items()}
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_a_change_equals_that_of_the_reference_code(
+    name: str, models: dict[str, EditableModel]
+) -> None:
+    method, facts, changes = RUNS[name]
+    agree(run(method, models[name.split(maxsplit=1)[0]], facts, changes), GOLDEN[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_alphaedit_holds_the_keys_of_an_earlier_call_as_the_reference_does(
+    kind: str, models: dict[str, EditableModel]
+) -> None:
+    model = models[kind]
+    first = run("alphaedit", model, FACTS[:2], ABSOLUTE)
+    golden = GOLDEN[f"{kind} alphaedit again"]
+    with Edited(model, first):
+        agree(run("alphaedit", model, FACTS[2:], ABSOLUTE, first), golden)
+
+
+def test_every_recorded_change_is_compared() -> None:
+    others = ("kn", "counterfact", "tokens", "again", "tokens of the shaken model")
+    changes = {name for name in GOLDEN if not name.removesuffix(" (kmeng01)").endswith(others)}
+    assert changes == set(RUNS)
+
+
+def test_attribution_is_that_of_the_reference_told_to_watch_the_activation(
+    models: dict[str, EditableModel],
+) -> None:
+    """The reference takes m + 1 points from 0 to 1 where we take m from 1/m to 1, and divides by
+    their number: without its first point, (m + 1) S(m + 1) - S(1) = m times ours."""
+    recorded = GOLDEN["gpt2 kn (kmeng01)"]
+    points = SETTINGS["kn"]["points"]
+    whole, zero = unpacked(recorded["scores"]), unpacked(recorded["scores at zero"])
+    expected = ((points + 1) * whole - zero) / points
+    ours = attribute(models["gpt2"], KNOWN.text, KNOWN.target_true or "", points=points).double()
+    assert float((ours - expected).norm() / expected.norm()) < 1e-4
+
+
+def test_kn_writes_what_the_reference_writes_into_the_same_neurons(
+    models: dict[str, EditableModel],
+) -> None:
+    """The reference takes out twice the embedding of the answer and puts in that of the target."""
+    recorded = GOLDEN["gpt2 kn (kmeng01)"]
+    weights = {"lambda_old": 2.0, "lambda_new": 1.0}
+    delta = run("kn", models["gpt2"], [KNOWN], weights)
+    neurons = delta.evidence["neurons"]
+    assert isinstance(neurons, dict)
+    found = [[int(n), i] for n, chosen in neurons.items() for i in chosen]  # type: ignore[union-attr]
+    assert found == recorded["neurons"]
+    agree(delta, recorded["change"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_teacher_forced_answers_are_those_of_easyedit(
+    kind: str, models: dict[str, EditableModel]
+) -> None:
+    questions = [Question(prompt, answer) for prompt, answer in PROBES]
+    before, after = GOLDEN[f"{kind} tokens"], GOLDEN[f"{kind} tokens of the shaken model"]
+    found = predict(models[kind], questions), predict(shaken(golden_model(kind)), questions)
+    for ours, theirs in zip(found, (before, after), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            assert list(one.argmax) == other["argmax"]
+            assert token_accuracy(one.argmax, one.gold) == pytest.approx(
+                other["accuracy"], abs=1e-6
+            )
+    assert {other["accuracy"] for other in before} == {0.0, 0.5, 1.0}
+    assert before != after
