@@ -1,7 +1,7 @@
-"""The model card of an export: what it is based on, which facts it carries, how to check it.
+"""The model card of a release: what it is based on, what it carries, how to check and use it.
 
-Promise: a pure function of the manifest; fact texts are data in it (YAML, Markdown and HTML have no
-effect).
+Promise: a pure function of the manifest; texts of facts and names are data in it (YAML, Markdown
+and HTML have no effect).
 
     model_card(manifest)
 """
@@ -11,80 +11,147 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]<>()#+-.!|~$&:"})
 _JOINERS = "\u200c\u200d"  # part of how Persian, Indic scripts and emoji are spelled
 _HIDDEN = frozenset({"Cc", "Cf", "Cs"})
 _COLUMNS = ("reliability", "generalization", "locality", "locality_random")
+# The Hub knows finetune, adapter, merge and quantized; merge means several parents.
+_RELATION = MappingProxyType({"merged": "finetune", "adapter": "adapter", "bundle": "adapter"})
+_LIBRARY = MappingProxyType({"merged": "transformers", "adapter": "peft"})
+_WHAT = MappingProxyType(
+    {
+        "merged": "Only the tensors listed in `kel.json` differ from the base; every other byte of "
+        "the weights is the base's.",
+        "adapter": "A PEFT LoRA adapter that holds the sum of the edits. Give every new version a "
+        "name of its own when you serve it: engines cache by name.",
+        "bundle": "The ledger itself: every entry, fact, measurement and stored change, without "
+        "the base's weights.",
+    }
+)
+_USE = MappingProxyType(
+    {
+        "merged": "Load this folder like any model of transformers.",
+        "adapter": "Load the base in its own dtype, then this folder with "
+        "`PeftModel.from_pretrained`. Unmerged, merged by PEFT and merged by kel are three models "
+        "that differ in the last bits.",
+        "bundle": "`kel import` (a folder) or `kel pull` (a repository) checks everything in it, "
+        "makes a ledger of it and folds its weights again.",
+    }
+)
+_LIMITS = (
+    "An edit changes what the model says for its prompt and near paraphrases. Consequences of the "
+    "fact are not edited with it, and the absence of side effects beyond the probes above is not "
+    "shown. The changed weights themselves tell which subjects were edited to whoever compares "
+    "them with the base, also where the facts are not listed."
+)
 
 
 def model_card(manifest: Mapping[str, Any]) -> str:
     """Markdown with YAML front matter that the Hub accepts."""
-    base, facts = manifest["base"], manifest["facts"]
+    base, facts, form = manifest["base"], manifest["facts"], manifest["form"]
     return "\n".join(
         [
             "---",
-            *_front_matter(base),
+            *_front_matter(base, form),
             "---",
             "",
             f"# {_plain(str(base['id']))}, with {len(facts)} edited facts",
             "",
-            f"Version {manifest['version']} of a knowledge-edit ledger. Only the tensors listed in "
-            "`kel.json` differ from the base; every other byte of the weights is the base's.",
+            f"Version {manifest['version']} of a knowledge-edit ledger. {_WHAT[form]}",
             "",
             f"- base: `{_code(base['id'])}`, revision `{_code(base['revision'] or 'none')}`, "
-            f"{base['dtype']}, digest `{base['digest']}`",
+            f"{_code(base['dtype'])}, digest `{base['digest']}`",
             f"- weights digest: `{manifest['weights_digest']}`",
             f"- ledger entry: {manifest['entry']['seq']}, `{manifest['entry']['hash']}`",
+            f"- Merkle root of the facts: `{manifest['merkle_root']}`",
             "",
-            "## Facts carried",
-            "",
-            *_table(facts),
-            "",
-            "Reliability and generalization are teacher-forced token accuracies, locality is "
-            "agreement with the unedited model; all measured right after each edit.",
-            "",
-            "## How to check it",
-            "",
-            "`kel verify --weights` on the ledger folds the version again; the sha256 of each "
-            "touched tensor (format in docs/formats.md) must be the one in `kel.json`.",
-            "",
-            "## Limits",
-            "",
-            "An edit changes what the model says for its prompt and near paraphrases. Consequences "
-            "of the fact are not edited with it, and the absence of side effects beyond the probes "
-            "above is not shown.",
-            "",
+            *_section("How to use it", [_USE[form]]),
+            *_section("Facts carried", _facts(manifest)),
+            *_section("Measurements", _measurements(manifest["measured"])),
+            *_section("Methods", _methods(manifest["methods"])),
+            *_section("How to check it", [_check(form)]),
+            *_section("Limits", [_LIMITS]),
         ]
     )
 
 
-def _front_matter(base: Mapping[str, Any]) -> list[str]:
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""]
+
+
+def _front_matter(base: Mapping[str, Any], form: str) -> list[str]:
     known = base["id"] if base["revision"] else None
-    lines = ["library_name: transformers", "pipeline_tag: text-generation"]
+    lines = [f"library_name: {_LIBRARY[form]}"] if form in _LIBRARY else []
+    lines += ["pipeline_tag: text-generation"] if form in _LIBRARY else []
     if known:
-        lines += [f"base_model: {json.dumps(known)}", "base_model_relation: finetune"]
+        lines += [f"base_model: {json.dumps(known)}", f"base_model_relation: {_RELATION[form]}"]
     return [*lines, "tags:", "- knowledge-editing", "- kel"]
 
 
-def _table(facts: list[Mapping[str, Any]]) -> list[str]:
+def _check(form: str) -> str:
+    ledger = " Whoever has the ledger can fold the version again: `kel verify --weights`."
+    return (
+        "`kel verify-release` on this folder or repository needs the base and no ledger: it reads "
+        "every file that `kel.json` lists, and compares digests and the base's bytes. The "
+        "formats are described in docs/formats.md of kel." + ("" if form == "bundle" else ledger)
+    )
+
+
+def _facts(manifest: Mapping[str, Any]) -> list[str]:
+    facts, private = manifest["facts"], manifest["private"]
     if not facts:
         return ["None: these are the base's weights."]
-    heads = ["edit", "prompt", "answer", "method", "layer", *_COLUMNS]
-    rows = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    named = ["hash"] if private else ["prompt", "answer"]
+    heads = ["edit", *named, "method", "layer", *_COLUMNS]
+    rows = [_row(heads), "|" + " --- |" * len(heads)]
     for fact in facts:
         numbers = [fact["metrics"].get(name) for name in _COLUMNS]
         cells = [
             str(fact["edit"]),
-            _plain(fact["prompt"].replace("{}", fact["subject"])),
-            _plain(fact["target_new"]),
-            fact["method"],
+            *([f"`{fact['hash']}`"] if private else _words(fact)),
+            _plain(fact["method"]),
             ", ".join(map(str, fact["layers"])),
             *("" if n is None else f"{n:.2f}" for n in numbers),
         ]
-        rows.append("| " + " | ".join(cells) + " |")
+        rows.append(_row(cells))
+    if private:
+        rows += ["", "The facts are not published. Each hash covers a fact and its change."]
     return rows
+
+
+def _words(fact: Mapping[str, Any]) -> list[str]:
+    return [_plain(fact["prompt"].replace("{}", fact["subject"])), _plain(fact["target_new"])]
+
+
+def _measurements(measured: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "Reliability and generalization are teacher-forced token accuracies, locality is agreement "
+        "with the unedited model; those above were measured right after each edit.",
+        "",
+        *(f"- protocol: `{_code(protocol)}`" for protocol in measured["protocols"]),
+    ]
+    test = measured["test"]
+    if test is None:
+        return [*lines, "- this version as a whole was not tested again"]
+    means = ", ".join(f"{_plain(name)} {value:.3f}" for name, value in test["means"].items())
+    return [*lines, f"- test of {test['edits']} edits on this version: {means}"]
+
+
+def _methods(methods: list[Mapping[str, Any]]) -> list[str]:
+    if not methods:
+        return ["None."]
+    rows = [_row(["method", "edits", "settings"]), "|" + " --- |" * 3]
+    for item in methods:
+        settings = ", ".join(f"{name}={json.dumps(v)}" for name, v in item["hparams"].items())
+        rows.append(_row([_plain(item["method"]), str(len(item["edits"])), _plain(settings)]))
+    return rows
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _plain(text: str) -> str:

@@ -1,52 +1,84 @@
-"""Export of a version as a merged checkpoint, by surgery on the base's files.
+"""Export of a version: as merged weights by surgery on the base's files, or in another form.
 
 Promise: outside the touched tensors every byte of every weight file is the base's; the folder
 appears whole or not at all; memory holds one tensor at a time.
 
     export(workspace, version=3, target=Path("merged"))
+    export(workspace, version=3, target=Path("adapter"), form="adapter", compress=True)
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from ledger.cards import model_card
 from ledger.chain import weights_digest
-from ledger.errors import IntegrityFailure
-from ledger.inspection import status
-from ledger.manifest import MANIFEST, SCHEMA
+from ledger.errors import IntegrityFailure, InvalidInput
+from ledger.manifest import FORMS
+from ledger.release import describe, release_files
 from ledger.versions import Plan
-from ledger.views import BaseView, ExportView
+from ledger.views import ExportView
 from ledger.weights import raw_bytes
 from ledger.workspace import Workspace
 from store.surgery import rewrite
 
-CARD = "README.md"
+_SHARED = (
+    "untouched weight files are shared with the base by hard link: a change of one changes both"
+)
 
 
-def export(workspace: Workspace, version: int, target: Path) -> ExportView:
+def export(
+    workspace: Workspace,
+    version: int,
+    target: Path,
+    *,
+    form: str = "merged",
+    private: bool = False,
+    link: bool = False,
+    compress: bool = False,
+) -> ExportView:
     """Write `version` to the new folder `target`.
 
-    Raises: IntegrityFailure if it does not fold as recorded; StoreWriteError for a target that
-    exists, or a full disk; the target then does not exist.
+    Raises: IntegrityFailure if it does not fold as recorded; InvalidInput for a form that cannot
+    hold it; StoreWriteError for a target that exists, or a full disk; the target then does not
+    exist.
     """
+    _check_options(form, private=private, link=link, compress=compress)
+    if form == "adapter":
+        from ledger.adapter import export_adapter
+
+        return export_adapter(workspace, version, target, private=private, compress=compress)
     plan = workspace.versions.plan(workspace.journal.history().active(version))
-    return export_plan(workspace, version, plan, target)
+    return export_plan(workspace, version, plan, target, private=private, link=link)
 
 
-def export_plan(workspace: Workspace, version: int, plan: Plan, target: Path) -> ExportView:
-    """As `export`, for a plan that is known."""
-    entry = workspace.journal.entry_of(version)
-    recorded = dict(entry.tensors)
+def _check_options(form: str, *, private: bool, link: bool, compress: bool) -> None:
+    if form not in FORMS:
+        raise InvalidInput(f"{form!r} is no form of a release: {', '.join(FORMS)}")
+    if link and form != "merged":
+        raise InvalidInput("only a merged export has weight files to link")
+    if compress and form != "adapter":
+        raise InvalidInput("only an adapter can be compressed")
+    if private and form == "bundle":
+        raise InvalidInput("a bundle holds every fact of the ledger and cannot be private")
+
+
+def export_plan(
+    workspace: Workspace,
+    version: int,
+    plan: Plan,
+    target: Path,
+    *,
+    private: bool = False,
+    link: bool = False,
+) -> ExportView:
+    """As `export` of merged weights, for a plan that is known."""
+    versions = workspace.versions
+    recorded = dict(workspace.journal.entry_of(version).tensors)
     written: dict[str, str] = {}
 
     def replaced() -> Iterator[tuple[str, memoryview]]:
-        for tensor in workspace.versions.tensors(plan):
+        for tensor in versions.tensors(plan):
             if recorded.get(tensor.parameter) != tensor.sha256:
                 raise IntegrityFailure(
                     f"{tensor.parameter} of version {version} does not fold to its recorded "
@@ -58,58 +90,21 @@ def export_plan(workspace: Workspace, version: int, plan: Plan, target: Path) ->
             del tensor
 
     digest = weights_digest(workspace.record.base_digest, recorded)
-    with tempfile.TemporaryDirectory() as scratch:
-        extra = _documents(workspace, version, Path(scratch))
-        rewrite(workspace.versions.checkpoint, target, replaced(), extra_files=extra)
+    manifest = describe(workspace.journal, version, form="merged", private=private)
+    touched = {versions.checkpoint.entry(versions.key(name)).file.name for name in plan}
+    known = {
+        name: entry["sha256"]
+        for name, entry in workspace.record.config["files"].items()
+        if name not in touched
+    }
+    documents = release_files(manifest, known)
+    rewrite(versions.checkpoint, target, replaced(), documents=documents, link=link)
     return ExportView(
         directory=str(target),
         version=version,
         rewritten=tuple(sorted(written)),
         weights_digest=digest,
         bytes=sum(path.stat().st_size for path in target.iterdir() if path.is_file()),
+        notes=(_SHARED,) if link and len(touched) < len(versions.checkpoint.weight_files) else (),
+        merkle_root=manifest["merkle_root"],
     )
-
-
-def _documents(workspace: Workspace, version: int, folder: Path) -> list[Path]:
-    """The card and the manifest of a version."""
-    journal = workspace.journal
-    active = journal.history().active(version)
-    edits = journal.edits(active)
-    batches = journal.batches({edit.batch_id for edit in edits})
-    entry = journal.entry_of(version)
-    base = status(journal, folder).base
-    facts: list[dict[str, Any]] = [
-        {
-            "edit": edit.id,
-            "hash": edit.hash,
-            "subject": edit.subject,
-            "prompt": edit.prompt,
-            "target_new": edit.target_new,
-            "target_true": edit.target_true,
-            "method": batches[edit.batch_id].method,
-            "layers": list(batches[edit.batch_id].layers),
-            "metrics": {
-                row.metric: row.value for row in journal.measurements(edit_id=edit.id, suite="edit")
-            },
-        }
-        for edit in edits
-    ]
-    manifest = {
-        "schema": SCHEMA,
-        "version": version,
-        "entry": {"seq": entry.seq, "hash": entry.hash},
-        "base": {k: v for k, v in asdict(base).items() if k != "path"} | {"id": _public(base)},
-        "weights_digest": entry.weights_digest,
-        "tensors": dict(entry.tensors),
-        "facts": facts,
-    }
-    (folder / MANIFEST).write_text(
-        json.dumps(manifest, ensure_ascii=False, indent=1, sort_keys=True) + "\n", "utf-8"
-    )
-    (folder / CARD).write_text(model_card(manifest), "utf-8")
-    return [folder / CARD, folder / MANIFEST]
-
-
-def _public(base: BaseView) -> str:
-    """The base's name without the place of a folder on this machine."""
-    return Path(base.id).name if base.id == base.path else base.id

@@ -81,11 +81,33 @@ class Ledger(ChangingLedger):
             findings += verify_weights(self.journal, self.store, self.folder.cache)
         return findings
 
-    def export(self, directory: Path, at: str = "HEAD") -> ExportView:
-        """Write a version as a merged checkpoint; only touched tensors are rewritten."""
+    def export(
+        self,
+        directory: Path,
+        at: str = "HEAD",
+        *,
+        form: str = "merged",
+        private: bool = False,
+        link: bool = False,
+        compress: bool = False,
+    ) -> ExportView:
+        """Write a version as a release: `merged` weights, a PEFT `adapter`, or a `bundle`.
+
+        `private` names facts by their hashes only; `link` shares untouched weight files with the
+        base by hard link; `compress` gives an adapter of the smallest rank that float32 can tell
+        from the sum. Raises: InvalidInput, StoreWriteError.
+        """
         from ledger.export import export
 
-        return export(self.workspace, self.resolve(at), directory)
+        return export(
+            self.workspace,
+            self.resolve(at),
+            directory,
+            form=form,
+            private=private,
+            link=link,
+            compress=compress,
+        )
 
     def stats(
         self,

@@ -63,7 +63,8 @@ class Versions:
     def __init__(self, journal: Journal, store: ObjectStore, folder: Path) -> None:
         self._journal, self._store = journal, store
         self.checkpoint = Checkpoint.open(folder)
-        self._conv1d = architecture_in(folder).layout == "conv1d"
+        self.architecture = architecture_in(folder)
+        self._conv1d = self.architecture.layout == "conv1d"
         self._deltas: dict[str, Delta] = {}
         self._parts: dict[int, _Part] = {}
 
@@ -159,21 +160,26 @@ class Versions:
 
         Raises: BaseMismatch if the checkpoint has no such tensor.
         """
-        if parameter in self.checkpoint.entries:
-            return parameter
-        ends = [
-            name
-            for name in self.checkpoint.entries
-            if name.endswith("." + parameter) or parameter.endswith("." + name)
-        ]
-        if len(ends) != 1:
-            raise BaseMismatch(f"{self.checkpoint.folder} holds no tensor for {parameter}")
-        return ends[0]
+        return checkpoint_key(self.checkpoint, parameter)
 
     @property
     def transposed(self) -> bool:
         """Whether weights are stored [d_in, d_out]."""
         return self._conv1d
+
+
+def checkpoint_key(checkpoint: Checkpoint, parameter: str) -> str:
+    """As `Versions.key`, of any checkpoint."""
+    if parameter in checkpoint.entries:
+        return parameter
+    ends = [
+        name
+        for name in checkpoint.entries
+        if name.endswith("." + parameter) or parameter.endswith("." + name)
+    ]
+    if len(ends) != 1:
+        raise BaseMismatch(f"{checkpoint.folder} holds no tensor for {parameter}")
+    return ends[0]
 
 
 def _check_whole(siblings: Iterable[int], chosen: set[int]) -> None:

@@ -40,7 +40,7 @@ from store.layout import is_oid
 if TYPE_CHECKING:
     from store.buffers import BytesLike
 
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "TensorEntry", "tensor_digest"]
+__all__ = ["INDEX", "SINGLE", "Checkpoint", "TensorEntry", "read_tensor", "tensor_digest"]
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
@@ -100,10 +100,7 @@ class Checkpoint:
         Shapes: uint8 `[entry.nbytes]`, read-only.
         Raises: CheckpointMissing, CheckpointCorrupt (the file changed), StoreReadError.
         """
-        entry = self.entry(name)
-        with opened(entry.file) as fd:
-            data = pread_exact(fd, entry.nbytes, entry.start, entry.file)
-        return np.frombuffer(data, np.uint8)
+        return read_tensor(self.entry(name))
 
     def own(self, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """As `raw`, in memory that is the caller's to change."""
@@ -138,6 +135,13 @@ class Checkpoint:
             for chunk in _chunks(fd, 0, os.fstat(fd).st_size, path):
                 hasher.update(chunk)
         return hasher.hexdigest()
+
+
+def read_tensor(entry: TensorEntry) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The raw bytes of one tensor. Shapes: uint8 `[entry.nbytes]`, read-only. Raises: as `raw`."""
+    with opened(entry.file) as fd:
+        data = pread_exact(fd, entry.nbytes, entry.start, entry.file)
+    return np.frombuffer(data, np.uint8)
 
 
 def tensor_digest(dtype: str, shape: Sequence[int], raw: BytesLike) -> str:

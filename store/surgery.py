@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from store import atomic
 from store.buffers import byte_view
@@ -29,17 +28,17 @@ from store.errors import (
     CheckpointCorrupt,
     CheckpointError,
     CheckpointUnsupported,
-    StoreWriteError,
     reading,
     writing,
 )
 from store.filesystem import OS, Filesystem, pwrite_all
 from store.headers import TensorEntry
+from store.staging import Stage, staging
 
 if TYPE_CHECKING:
     from store.buffers import BytesLike
 
-_MODE: Final = 0o644
+Document: TypeAlias = Callable[[Path], bytes]
 POINTS: Final = ("stage-made", "tensor-patched", "files-copied", "stage-synced", "stage-renamed")
 _COMPANIONS: Final = (".json", ".model", ".txt", ".jinja", ".tiktoken")
 _NOTICES: Final = ("LICENSE", "LICENCE", "NOTICE")
@@ -54,135 +53,71 @@ def rewrite(
     target: Path,
     replaced: Iterable[tuple[str, BytesLike]],
     *,
-    extra_files: Iterable[Path] = (),
+    documents: Mapping[str, Document] = MappingProxyType({}),
     link: bool = False,
     fs: Filesystem = OS,
 ) -> Checkpoint:
     """Write `source` with some tensors replaced into the new folder `target`.
 
     `replaced` yields (name, raw little-endian bytes of the tensor's dtype and shape) and is
-    consumed one by one. `extra_files` are copied in by their names. `link` shares untouched
-    weight files by hard link instead of copying them.
+    consumed one by one. `documents` are files to add: name -> a function of the unpublished folder,
+    called in order when all weights are in it. `link` shares untouched weight files by hard link
+    instead of copying them.
     Raises: CheckpointUnsupported (quantised, banned file), CheckpointError (unknown or repeated
     tensor, wrong length), StoreWriteError (occupied target, disk); the target then does not exist.
     """
-    target = Path(os.path.abspath(target))
-    target = target.parent.resolve() / target.name
-    _check_target(target)
     if source.quantised:
         text = f"{source.folder} is quantised; export from the unquantised base model"
         raise CheckpointUnsupported(text)
-    companions = _companions(source, extra_files)
-    with _staging(target, fs) as stage:
-        for entry, data in _checked(source, replaced):
-            stage.patch(entry, data)
-            # Else the old tensor would stay in memory while the next one is made.
-            del data
-        stage.complete(source, companions, link=link)
+    companions = _companions(source, documents)
+    with staging(target, fs) as stage:
+        patched = _patch(stage, source, replaced)
+        with writing("checkpoint", stage.folder):
+            for path in source.weight_files:
+                if path.name not in patched and not (link and _link(stage, path)):
+                    stage.copy(path, path.name)
+            for name, path in companions.items():
+                stage.copy(path, name)
+            atomic._point("files-copied")
+            for fd in patched.values():
+                fs.fsync(fd)
+        for name, document in documents.items():
+            stage.write(name, document(stage.folder))
         _check_same_headers(source, Checkpoint.open(stage.folder))
     return Checkpoint.open(target)
 
 
-class _Stage:
-    """The unpublished folder; a patched file stays open, so that its writer is the one to sync."""
+def _patch(
+    stage: Stage, source: Checkpoint, replaced: Iterable[tuple[str, BytesLike]]
+) -> dict[str, int]:
+    """Overwrite tensors in copies of their files, which stay open: their writer has to sync them.
 
-    def __init__(self, folder: Path, fs: Filesystem) -> None:
-        self.folder = folder
-        self.fs = fs
-        self.patched: dict[str, int] = {}
-        self.stack = ExitStack()
-
-    def patch(self, entry: TensorEntry, data: BytesLike) -> None:
-        """Overwrite one tensor in the copy of its file."""
+    Returns: name -> descriptor.
+    """
+    patched: dict[str, int] = {}
+    for entry, data in _checked(source, replaced):
         name = entry.file.name
-        with writing("weights", self.folder / name):
-            if name not in self.patched:
-                fd = self.fs.open_excl(self.folder / name, _MODE)
-                self.stack.callback(os.close, fd)
-                self._copy(entry.file, fd)
-                self.patched[name] = fd
-            pwrite_all(self.fs, self.patched[name], data, entry.start)
+        with writing("weights", stage.folder / name):
+            if name not in patched:
+                patched[name] = stage.create(name)
+                stage.stack.callback(os.close, patched[name])
+                stage.copy_into(entry.file, patched[name])
+            pwrite_all(stage.fs, patched[name], data, entry.start)
+        # Else the old tensor would stay in memory while the next one is made.
+        del data
         atomic._point("tensor-patched")
-
-    def complete(self, source: Checkpoint, companions: dict[str, Path], *, link: bool) -> None:
-        """Bring in everything that no tensor touched, and make all of it durable."""
-        with writing("checkpoint", self.folder):
-            for path in source.weight_files:
-                if path.name not in self.patched and not (link and self._link(path)):
-                    self._add(path, path.name)
-            for name, path in companions.items():
-                self._add(path, name)
-            atomic._point("files-copied")
-            for fd in self.patched.values():
-                self.fs.fsync(fd)
-            self.stack.close()
-            self.fs.fsync_dir(self.folder)
-            atomic._point("stage-synced")
-
-    def _add(self, source: Path, name: str) -> None:
-        fd = self.fs.open_excl(self.folder / name, _MODE)
-        try:
-            self._copy(source, fd)
-            self.fs.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def _copy(self, source: Path, fd: int) -> None:
-        if self.fs.copy(source, fd) != source.stat().st_size:
-            raise CheckpointCorrupt(f"{source} changed while it was copied; repeat the export")
-
-    def _link(self, path: Path) -> bool:
-        """False where a hard link is impossible and a copy has to do."""
-        try:
-            self.fs.link(path.resolve(), self.folder / path.name)
-        except OSError as error:
-            if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK):
-                return False
-            raise
-        return True
+    return patched
 
 
-@contextmanager
-def _staging(target: Path, fs: Filesystem) -> Iterator[_Stage]:
-    """A folder beside `target` that becomes `target` at the end, or vanishes."""
-    folder = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    stage = _Stage(folder, fs)
-    complete = False
+def _link(stage: Stage, path: Path) -> bool:
+    """False where a hard link is impossible and a copy has to do."""
     try:
-        with writing("checkpoint", target):
-            fs.mkdir(folder)
-        atomic._point("stage-made")
-        yield stage
-        complete = True
-        with writing("checkpoint", target):
-            fs.rename(folder, target)
-            atomic._point("stage-renamed")
-            fs.fsync_dir(target.parent)
-    except BaseException:
-        stage.stack.close()
-        if complete and not folder.exists():
-            # Renamed, but not known to be durable: a failed export must leave nothing behind.
-            with suppress(OSError):
-                fs.rename(target, folder)
-        _remove_folder(folder, fs)
+        stage.fs.link(path.resolve(), stage.folder / path.name)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            return False
         raise
-
-
-def _remove_folder(folder: Path, fs: Filesystem) -> None:
-    """Remove as much as the disk allows; the error that led here is the one to report."""
-    with suppress(OSError):
-        for path in list(folder.iterdir()):
-            with suppress(OSError):
-                fs.unlink(path)
-        fs.rmdir(folder)
-
-
-def _check_target(target: Path) -> None:
-    with writing("checkpoint", target):
-        empty = target.is_dir() and not target.is_symlink() and not any(target.iterdir())
-    if os.path.lexists(target) and not empty:
-        text = f"{target} exists already and nothing was changed; choose a new folder"
-        raise StoreWriteError(text, errno=errno.EEXIST)
+    return True
 
 
 def _checked(
@@ -210,19 +145,19 @@ def _check_same_headers(source: Checkpoint, copy: Checkpoint) -> None:
             raise CheckpointCorrupt(f"{entry.file} changed after it was opened; repeat the export")
 
 
-def _companions(source: Checkpoint, extra_files: Iterable[Path]) -> dict[str, Path]:
-    """Name in the new folder -> file to copy: the index, what describes the model, the extras."""
+def _companions(source: Checkpoint, documents: Iterable[str]) -> dict[str, Path]:
+    """Name in the new folder -> file to copy: the index, and what describes the model."""
     with reading("folder", source.folder):
         chosen = {path.name: path for path in sorted(source.folder.iterdir()) if _describes(path)}
-    weights = {path.name for path in source.weight_files}
+    weights = {path.name for path in source.files()}
     if source.index:
         chosen[source.index.name] = source.index
-    for path in map(Path, extra_files):
-        if path.name in weights or (source.index and path.name == source.index.name):
-            raise CheckpointError(f"{path} has the name of a weight file; rename it")
-        if path.name.lower().endswith(_BANNED) or not path.is_file():
-            raise CheckpointUnsupported(f"{path} is not a file that a model folder may carry")
-        chosen[path.name] = path
+    for name in documents:
+        if name in weights:
+            raise CheckpointError(f"{name} is the name of a weight file; choose another")
+        if name.lower().endswith(_BANNED):
+            raise CheckpointUnsupported(f"{name} is not a file that a model folder may carry")
+        chosen.pop(name, None)
     return chosen
 
 

@@ -55,6 +55,11 @@ def manifest(subject: str = "Ada", target: str = "Paris", base: str = "owner/nam
         "weights_digest": "4" * 64,
         "tensors": {},
         "facts": [fact],
+        "form": "merged",
+        "private": False,
+        "merkle_root": "5" * 64,
+        "methods": [{"method": "rome", "hparams": {"v_lr": 0.5}, "edits": [1]}],
+        "measured": {"protocols": ["kel.eval/1 x"], "test": None},
     }
 
 

@@ -24,7 +24,9 @@ MAY_IMPORT = {
     "cli": {"cli", "ledger", "click", "tqdm"},
 }
 PURE = {"ledger/history.py": {"ledger.errors"}, "ledger/chain.py": set(), "ledger/models.py": set()}
-STORE_WRITERS = {"store/atomic.py", "store/surgery.py", "store/filesystem.py"}
+STORE_WRITERS = {
+    *("store/atomic.py", "store/surgery.py", "store/staging.py", "store/filesystem.py"),
+}
 CHANGES_DISK = {
     *("write", "pwrite", "rename", "renames", "replace", "link", "symlink", "unlink", "remove"),
     *("rmdir", "removedirs", "mkdir", "makedirs", "truncate", "ftruncate", "utime", "chmod"),

@@ -210,7 +210,6 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
         (("replay", "--to", "v1", "--out", "d"), "replay", ("v1", Path("d")), {}),
         (("test", "--at", "v1", "1", "2"), "test", ("v1", ("1", "2")), {}),
         (("verify", "--weights"), "verify", (True, None), {}),
-        (("export", "d", "--at", "v1"), "export", (Path("d"), "v1"), {}),
         (
             ("stats", "--layer", "3", "--layer", "4", "--tokens", "9"),
             "stats",
@@ -230,6 +229,18 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
             {"method": "rome", "corpus": None, "tokens": None},
         ),
         (("stats", "--merge", "."), "stats_merge", ((Path("."),),), {}),
+        (
+            ("export", "d", "--at", "v1"),
+            "export",
+            (Path("d"), "v1"),
+            {"form": "merged", "private": False, "link": False, "compress": False},
+        ),
+        (
+            ("export", "d", "--form", "adapter", "--private", "--link", "--compress"),
+            "export",
+            (Path("d"), "HEAD"),
+            {"form": "adapter", "private": True, "link": True, "compress": True},
+        ),
         (("gc", "--dry-run"), "gc", (True,), {}),
     ],
 )

@@ -162,9 +162,11 @@ class FakeLedger:
     def verify(self, weights=False, anchor=None):
         return self._do("verify", [], weights, anchor)
 
-    def export(self, directory, at="HEAD"):
-        view = ExportView(str(directory), 3, (DOWN,), SHA, 18_400_000)
-        return self._do("export", view, directory, at)
+    def export(self, directory, at="HEAD", *, form="merged", private=False, link=False,
+               compress=False):  # fmt: skip
+        view = ExportView(str(directory), 3, (DOWN,), SHA, 18_400_000, form, ("a note",), SHA)
+        given = {"form": form, "private": private, "link": link, "compress": compress}
+        return self._do("export", view, directory, at, **given)
 
     def stats(
         self,

@@ -46,8 +46,12 @@ CASES = [
     ),
     (("test",), "test", "schema version rows metrics drift previous_version"),
     (("verify",), "verify", "schema ok findings"),
-    (("export", "out"), "export", "schema directory version rewritten weights_digest bytes"),
     (("stats",), "stats", "schema stats part"),
+    (
+        ("export", "out"),
+        "export",
+        "schema directory version rewritten weights_digest bytes form notes merkle_root adapter",
+    ),
     (("methods",), "methods", "schema methods"),
     (("gc",), "gc", "schema objects temps bytes dry_run"),
     (("demo",), "demo", "schema directory lines"),

@@ -108,12 +108,14 @@ def test_files_that_describe_the_model_go_along_and_pickles_and_code_do_not(base
     assert names == COMPANIONS | {INDEX} | {path.name for path in base.weight_files}
 
 
-def test_extra_files_go_along_and_win_over_companions(base, tmp_path):
-    (tmp_path / "README.md").write_text("card")
-    (tmp_path / "config.json").write_text('{"edited":true}')
-    extras = [tmp_path / "README.md", tmp_path / "config.json"]
-    edited = rewrite(base, tmp_path / "edited", [], extra_files=extras)
-    assert (edited.folder / "README.md").read_text() == "card"
+def test_documents_go_along_and_win_over_companions(base, tmp_path):
+    def names(folder):
+        return " ".join(sorted(path.name for path in folder.iterdir())).encode()
+
+    documents = {"README.md": names, "config.json": lambda folder: b'{"edited":true}'}
+    edited = rewrite(base, tmp_path / "edited", [], documents=documents)
+    made = COMPANIONS - {"config.json"} | {INDEX} | {path.name for path in base.weight_files}
+    assert (edited.folder / "README.md").read_text() == " ".join(sorted(made))
     assert (edited.folder / "config.json").read_text() == '{"edited":true}'
 
 
@@ -121,15 +123,13 @@ def test_extra_files_go_along_and_win_over_companions(base, tmp_path):
     ("name", "error"),
     [
         ("evil.py", CheckpointUnsupported), ("x.bin", CheckpointUnsupported),
-        ("X.PT", CheckpointUnsupported), ("absent.md", CheckpointUnsupported),
+        ("X.PT", CheckpointUnsupported),
         (INDEX, CheckpointError), ("model-00001-of-00003.safetensors", CheckpointError),
     ],
 )  # fmt: skip
-def test_extra_files_cannot_be_code_pickles_or_weights(base, tmp_path, name, error):
-    if name != "absent.md":
-        (tmp_path / name).touch()
+def test_documents_cannot_be_code_pickles_or_weights(base, tmp_path, name, error):
     with pytest.raises(error):
-        rewrite(base, tmp_path / "edited", [], extra_files=[tmp_path / name])
+        rewrite(base, tmp_path / "edited", [], documents={name: lambda folder: b""})
     assert not (tmp_path / "edited").exists()
 
 
