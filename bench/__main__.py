@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.machine import described, load
 from bench.table import Row, rendered
 
-SECTIONS = ("startup", "fold", "live", "export", "storage")
+SECTIONS = ("startup", "fold", "live", "export", "storage", "engine")
 Section = Callable[[Path], list[Row]]
 
 

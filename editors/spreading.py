@@ -108,7 +108,7 @@ class Spreading(Editor[H]):
         moved = torch.empty(len(requests), model.d_model, device=model.device)
         for group, value in zip(groups, values, strict=True):
             moved[group] = value.delta
-        found = self._write(job, moved, templates)
+        found = self.write(job, moved, templates)
         return Delta(
             parameters={name: layer.change for name, layer in found.items()},
             keys={name: layer.keys for name, layer in found.items()},
@@ -120,7 +120,7 @@ class Spreading(Editor[H]):
             },
         )
 
-    def _write(self, job: Job[H], moved: Tensor, templates: tuple[str, ...]) -> dict[str, _Layer]:
+    def write(self, job: Job[H], moved: Tensor, templates: tuple[str, ...]) -> dict[str, _Layer]:
         """Layer by layer, each with those below it edited. Shape: moved [n, d], the residuals."""
         model, layers = job.model, job.hparams.layers
         module = self.modules(model, layers[-1])[0]
