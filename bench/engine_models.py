@@ -6,7 +6,6 @@ subject = gpt2_small()          # 124 million random parameters, few steps, one 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -76,13 +75,13 @@ def embedded() -> Subject:
 def gpt2_small() -> Subject:
     """Random weights of GPT-2 small's shape."""
     config = AutoConfig.for_model("gpt2", vocab_size=50257, **GPT2_SMALL)
-    return _random("random GPT-2 small", config, layer=5, steps=20)
+    return _random("random GPT-2 small", config, layer=5, steps=10)
 
 
 def half_llama() -> Subject:
     """Random weights of a Llama shape of half a billion parameters."""
     config = AutoConfig.for_model("llama", **HALF_LLAMA)
-    return _random("random 0.5B Llama", config, layer=5, steps=10)
+    return _random("random 0.5B Llama", config, layer=5, steps=5)
 
 
 MODELS: tuple[Callable[[], Subject], ...] = (embedded, gpt2_small, half_llama)
@@ -120,7 +119,7 @@ def _requests(count: int) -> tuple[EditRequest, ...]:
     english = [f for f in ledger.demo.facts() if f["language"] == "en"]
     by_relation: dict[str, str] = {}
     found = []
-    for fact in islice(english, 4 * count):
+    for fact in english:
         before = by_relation.get(fact["relation"], "")
         by_relation[fact["relation"]] = fact["target_true"]
         if before and before != fact["target_true"]:
@@ -129,9 +128,3 @@ def _requests(count: int) -> tuple[EditRequest, ...]:
     unique = {(r.subject, r.prompt): r for r in found}
     by_subject = {r.subject: r for r in unique.values()}
     return tuple(islice(by_subject.values(), count))
-
-
-def as_json(subject: Subject) -> str:
-    """What was run, for the reader of a table."""
-    hparams = {"layer": subject.rome.layer, "steps": subject.rome.v_num_grad_steps}
-    return json.dumps({"model": subject.name, "templates": len(subject.templates), **hparams})
