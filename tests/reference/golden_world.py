@@ -62,11 +62,11 @@ PROBES = (
 VALUES = {
     "v_num_grad_steps": 20,
     "v_lr": 0.1,
-    "v_weight_decay": 0.05,
-    "clamp_norm_factor": 3.0,
+    "v_weight_decay": 0.5,
+    "clamp_norm_factor": 0.4,
     "kl_factor": 0.0625,
 }
-SPREAD = {**VALUES, "layers": [0, 1]}
+SPREAD = {**VALUES, "v_lr": 0.3, "clamp_norm_factor": 0.3, "layers": [0, 1]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "rome": {**VALUES, "layer": 1},
     "memit": {**SPREAD, "mom2_update_weight": 5.0},
@@ -78,7 +78,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "kn": {"points": 20, "threshold": 0.3},
 }
 # With EASY these end the searches before the last step, or lower the weight of PMET's NLL.
-QUICK = {"v_lr": 2.0, "v_num_grad_steps": 40, "clamp_norm_factor": 9.0, "kl_factor": 1e-3}
+QUICK = {
+    "v_lr": 2.0,
+    "v_num_grad_steps": 40,
+    "v_weight_decay": 0.01,
+    "clamp_norm_factor": 9.0,
+    "kl_factor": 1e-3,
+}
 HELD = QUICK | {"v_lr": 0.5, "kl_factor": 1e-2}
 LONG = {"lr": 3e-2, "steps": 60}
 
