@@ -14,7 +14,7 @@ from editors.base import Editor
 from editors.errors import UnknownMethod
 from editors.methods.alphaedit import AlphaEdit
 from editors.methods.emmet import Emmet
-from editors.methods.ft import FineTuning, FineTuningLimited
+from editors.methods.ft import FineTuning, FineTuningLimited, FineTuningMasked
 from editors.methods.kn import EnhanceNeurons, EraseNeurons, KnowledgeNeurons, SuppressNeurons
 from editors.methods.memit import Memit
 from editors.methods.pmet import Pmet
@@ -32,6 +32,7 @@ METHODS: tuple[Editor[Any], ...] = (
     AlphaEdit(),
     FineTuning(),
     FineTuningLimited(),
+    FineTuningMasked(),
     KnowledgeNeurons(),
     EraseNeurons(),
     SuppressNeurons(),

@@ -1,10 +1,12 @@
-"""Fine-tuning of one MLP output matrix: `ft` (FT-M) and `ft-l` (every weight within eps).
+"""Fine-tuning of one MLP output matrix: `ft`, `ft-l` (every weight within eps) and `ft-m`.
 
 Promise: Adam runs on a float32 difference D beside the model, whose own matrix is never written;
 the result is `Dense(D)`. For `ft-l`, |D| <= eps holds for every entry after every step.
-Rules: `loss="target_new"` is the cross-entropy of all target tokens with the prompt masked (FT-M in
-EasyEdit); `loss="prompt_last"` scores every target token at the last prompt token, as kmeng01/rome
-does, and cannot teach an answer of several tokens in order: it is kept for comparison.
+Rules: `ft-m` is FT-M of EasyEdit and has one loss, "target_new": the cross-entropy of all target
+tokens with the prompt masked. `ft` and `ft-l` take it unless told otherwise; `loss="prompt_last"`,
+which scores every target token at the last prompt token, makes them FT and FT-L of kmeng01/rome: it
+cannot teach an answer of several tokens in order and is kept for comparison. The loss is in the
+evidence.
 
     delta = FineTuning()(model, requests, FtHparams(layer=21, ...), context=context)
     delta.evidence["loss_kind"]         # "target_new"
@@ -15,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,16 +31,17 @@ from editors.optim import Adam
 from editors.prompts import target_row
 from editors.requests import EditRequest
 
+Loss: TypeAlias = Literal["target_new", "prompt_last"]
+
 
 @dataclass(frozen=True)
-class FtHparams(Hparams):
-    """Hyper-parameters of `ft`; `max_update_ratio` bounds ||ΔW||/||W||."""
+class FtMHparams(Hparams):
+    """Hyper-parameters of `ft-m`; `max_update_ratio` bounds ||ΔW||/||W||."""
 
     layer: int
     lr: float
     steps: int
     stop_loss: float = 1e-2
-    loss: Literal["target_new", "prompt_last"] = "target_new"
     max_update_ratio: float = 1.0
 
     def validate(self) -> None:
@@ -52,6 +55,23 @@ class FtHparams(Hparams):
     def bound(self) -> float:
         """Largest change of a single weight."""
         return math.inf
+
+    @property
+    def objective(self) -> Loss:
+        """What is minimised."""
+        return "target_new"
+
+
+@dataclass(frozen=True)
+class FtHparams(FtMHparams):
+    """Hyper-parameters of `ft`: those of `ft-m` and the choice of the loss."""
+
+    loss: Loss = "target_new"
+
+    @property
+    def objective(self) -> Loss:
+        """What is minimised."""
+        return self.loss
 
 
 @dataclass(frozen=True)
@@ -71,7 +91,7 @@ class FtLHparams(FtHparams):
         return self.eps
 
 
-F = TypeVar("F", bound=FtHparams)
+F = TypeVar("F", bound=FtMHparams)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +105,7 @@ class _Rows:
 
 
 class _Trainer(Editor[F]):
-    """What both editors share."""
+    """What the editors share."""
 
     def edit(self, job: Job[F]) -> Delta:
         """One dense delta for all requests."""
@@ -93,7 +113,7 @@ class _Trainer(Editor[F]):
         if not job.requests:
             raise InvalidRequest(f"{job.method} was given no request: give at least one")
         parameter = model.parameter_name(hparams.layer)
-        rows = _rows(model, job.requests, hparams.loss)
+        rows = _rows(model, job.requests, hparams.objective)
         change, losses = _train(model, parameter, rows, hparams, job.context)
         dense = Dense(change.cpu().contiguous())
         ratio = update_ratio(dense, model.weight(parameter), hparams.max_update_ratio)
@@ -101,7 +121,7 @@ class _Trainer(Editor[F]):
             parameters={parameter: dense},
             evidence={
                 "loss": list(losses),
-                "loss_kind": hparams.loss,
+                "loss_kind": hparams.objective,
                 "stop": "loss" if losses[-1] < hparams.stop_loss else "steps",
                 "update_ratio": ratio,
             },
@@ -109,11 +129,19 @@ class _Trainer(Editor[F]):
 
 
 class FineTuning(_Trainer[FtHparams]):
-    """FT-M: cross-entropy on all target tokens, without bound."""
+    """FT: one matrix, without bound, by the loss of your choice."""
 
     name: str = "ft"
-    paper: str = "FT-M: Zhang et al. 2024, A Comprehensive Study of Knowledge Editing, 2401.01286"
+    paper: str = "FT: Meng et al. 2022, section 3.2 (its loss is prompt_last), 2202.05262"
     hparams: type[FtHparams] = FtHparams
+
+
+class FineTuningMasked(_Trainer[FtMHparams]):
+    """FT-M: cross-entropy on all target tokens, without bound."""
+
+    name: str = "ft-m"
+    paper: str = "FT-M: Zhang et al. 2024, A Comprehensive Study of Knowledge Editing, 2401.01286"
+    hparams: type[FtMHparams] = FtMHparams
 
 
 class FineTuningLimited(_Trainer[FtLHparams]):
@@ -124,7 +152,7 @@ class FineTuningLimited(_Trainer[FtLHparams]):
     hparams: type[FtLHparams] = FtLHparams
 
 
-def _rows(model: EditableModel, requests: Sequence[EditRequest], loss: str) -> _Rows:
+def _rows(model: EditableModel, requests: Sequence[EditRequest], loss: Loss) -> _Rows:
     rows = [target_row(model, r.text, r.target_new) for r in requests]
     batch = model.batch([row.ids for row in rows])
     places: list[int] = []
@@ -146,7 +174,7 @@ def _rows(model: EditableModel, requests: Sequence[EditRequest], loss: str) -> _
 
 
 def _train(
-    model: EditableModel, parameter: str, rows: _Rows, hparams: FtHparams, context: EditContext
+    model: EditableModel, parameter: str, rows: _Rows, hparams: FtMHparams, context: EditContext
 ) -> tuple[Tensor, list[float]]:
     """The trained difference [d_out, d_in] float32, and the loss before each step and at the end.
 

@@ -8,7 +8,7 @@ import pytest
 
 from editors.model import EditableModel
 from tests.contract.harness import Moments, all_moments
-from tests.contract.tiny import TINY
+from tests.contract.tiny import CONV1D, TINY
 
 
 @pytest.fixture(scope="module", params=sorted(TINY))
@@ -16,9 +16,9 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return TINY[request.param](tmp_path_factory.mktemp(request.param))
 
 
-@pytest.fixture(scope="module", params=["gpt2", "gpt2-square"])
+@pytest.fixture(scope="module", params=sorted(CONV1D))
 def gpt2(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return TINY[request.param](tmp_path_factory.mktemp("twin"))
+    return CONV1D[request.param](tmp_path_factory.mktemp("twin"))
 
 
 @pytest.fixture(scope="module")

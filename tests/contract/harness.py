@@ -44,6 +44,7 @@ HPARAMS: dict[str, dict[str, Any]] = {
     "pmet": {**SPREAD, "mom2_update_weight": 0.5},
     "alphaedit": {**SPREAD, "nullspace_threshold": 0.3, "L2": 0.1},
     "ft": {"layer": LAYER, "lr": 2e-3, "steps": 5},
+    "ft-m": {"layer": LAYER, "lr": 2e-3, "steps": 5},
     "ft-l": {"layer": LAYER, "lr": 2e-3, "steps": 5, "eps": 3e-3},
     "kn": {**KN, "lambda_new": 4.0},
     "kn-erase": KN,

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from editors.delta import Dense
-from editors.errors import InvalidRequest
+from editors.errors import InvalidHparams, InvalidRequest
 from editors.methods import get_editor
 from editors.model import EditableModel
 from editors.prompts import target_row
-from tests.contract.harness import HPARAMS, Edited, Moments, context, dense, run, target_loss
+from tests.contract.harness import HPARAMS, Edited, Moments, context, dense, raw, run, target_loss
 from tests.contract.tiny import OTHER, REQUEST
 
 
@@ -43,7 +43,16 @@ def test_prompt_last_scores_every_target_token_at_the_end_of_the_prompt(
     assert losses[0] == pytest.approx(float(-logp[list(row.labels)].mean()), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ft", "ft-l"])
+def test_ft_m_is_ft_with_its_one_loss(model: EditableModel, moments: Moments) -> None:
+    masked = run("ft-m", model, moments)
+    assert masked.evidence["loss_kind"] == "target_new"
+    assert raw(masked) == raw(run("ft", model, moments))
+    assert raw(masked) != raw(run("ft", model, moments, loss="prompt_last"))
+    with pytest.raises(InvalidHparams, match="no 'loss'"):
+        run("ft-m", model, moments, loss="prompt_last")
+
+
+@pytest.mark.parametrize("name", ["ft", "ft-l", "ft-m"])
 def test_fine_tuning_takes_several_requests_as_one_dense_delta(
     name: str, model: EditableModel, moments: Moments
 ) -> None:

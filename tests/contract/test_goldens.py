@@ -59,7 +59,7 @@ RUNS: dict[str, tuple[str, Sequence[EditRequest], dict[str, Any]]] = {
     "gpt2 ft easy (kmeng01)": ("ft", [EASY], PROMPT_LAST | LONG),
     "gpt2 ft-l one (kmeng01)": ("ft-l", FACTS[1:2], PROMPT_LAST),
     "gpt2 ft-l two (kmeng01)": ("ft-l", FACTS[1:], PROMPT_LAST),
-    "llama ft-m three": ("ft", FACTS, {}),
+    "llama ft-m three": ("ft-m", FACTS, {}),
 }
 for _kind in KINDS:
     RUNS |= {
@@ -71,8 +71,8 @@ for _kind in KINDS:
         f"{_kind} pmet": ("pmet", FACTS, {}),
         f"{_kind} pmet easy": ("pmet", [EASY], QUICK),
         f"{_kind} pmet held": ("pmet", [EASY], HELD),
-        f"{_kind} ft-m one": ("ft", FACTS[:1], {}),
-        f"{_kind} ft-m easy": ("ft", [EASY], LONG),
+        f"{_kind} ft-m one": ("ft-m", FACTS[:1], {}),
+        f"{_kind} ft-m easy": ("ft-m", [EASY], LONG),
         f"{_kind} alphaedit": ("alphaedit", FACTS[:2], ABSOLUTE),
     }
 

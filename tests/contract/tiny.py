@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,11 @@ TINY: dict[str, Callable[..., EditableModel]] = {
     "square": tiny_square,
     "tall": tiny_tall,
     "gpt2-square": tiny_gpt2_square,
+}
+CONV1D: dict[str, Callable[..., EditableModel]] = {
+    "wide": tiny_gpt2,
+    "square": tiny_gpt2_square,
+    "tall": partial(tiny_gpt2, inner=24),
 }
 
 

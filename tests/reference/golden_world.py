@@ -74,6 +74,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pmet": {**SPREAD, "mom2_update_weight": 5.0, "kl_factor": 1.0},
     "alphaedit": {**SPREAD, "nullspace_threshold": 0.02, "L2": 0.5},
     "ft": {"layer": 1, "lr": 1e-2, "steps": 25},
+    "ft-m": {"layer": 1, "lr": 1e-2, "steps": 25},
     "ft-l": {"layer": 1, "lr": 1e-2, "steps": 25, "eps": 2e-2},
     "kn": {"points": 20, "threshold": 0.3},
 }

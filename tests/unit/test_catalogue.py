@@ -33,6 +33,7 @@ def test_without_a_ledger_no_layer_is_named(tmp_path, monkeypatch, capsys):
     assert "not known" in captured.err
     assert not any({"layer", "layers"} & set(item["defaults"]) for item in found.values())
     assert found["ft"]["defaults"]["loss"] == "target_new"
+    assert "loss" not in found["ft-m"]["defaults"]
     assert found["ft"]["removal"] == "exact for a whole batch only"
     assert main(["methods", "--ledger", str(tmp_path / "none")]) == 2
 

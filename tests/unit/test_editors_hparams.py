@@ -152,6 +152,7 @@ def test_senseless_hyperparameters_are_refused(method: str, changes: dict[str, A
         ("rome", ("gemma2", 26, 2304), {"layer": 5}, "generic"),
         ("ft", ("llama", 32, 4096), {"layer": 21, "steps": 25, "lr": 5e-4}, "llama3-8b.yaml"),
         ("ft", ("qwen2", 24, 896), {"layer": 23}, "the last layer"),
+        ("ft-m", ("llama", 32, 4096), {"layer": 21, "steps": 25}, "takes the values of ft"),
         ("ft-l", ("gpt2", 48, 1600), {"layer": 0, "eps": 5e-4}, "gpt2-xl_constr"),
         ("memit", ("gpt2", 48, 1600), {"layers": [13, 14, 15, 16, 17]}, "MEMIT/gpt2-xl.json"),
         ("memit", ("llama", 32, 4096), {"layers": [4, 5, 6, 7, 8], "v_lr": 0.5}, "llama-7b.yaml"),

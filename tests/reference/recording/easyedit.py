@@ -147,7 +147,7 @@ def ft_m(kind: str) -> dict[str, Any]:
         cases.append(("three", FACTS, {}))
     found = {}
     for name, facts, changes in cases:
-        settings = ft_hparams("ft", kind, changes, objective_optimization="target_new")
+        settings = ft_hparams("ft-m", kind, changes, objective_optimization="target_new")
         requests = [plain(fact, filled=True) for fact in facts]
         result = ft_main.execute_ft(model.model, model.tokenizer, requests, settings)
         found[f"ft-m {name}"] = linear(result, kind)
