@@ -41,6 +41,8 @@ COMMANDS = MappingProxyType(
         "test": "test",
         "verify": "verify",
         "export": "export",
+        "audit": "audit:audit",
+        "identify": "audit:identify",
         "stats": "stats",
         "methods": "methods",
         "gc": "gc",

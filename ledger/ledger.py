@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ledger.auditing.views import AuditView, IdentityView
 from ledger.changing import ChangingLedger
 from ledger.errors import InvalidInput
 from ledger.options import Progress
@@ -108,6 +109,40 @@ class Ledger(ChangingLedger):
             link=link,
             compress=compress,
         )
+
+    def audit(
+        self,
+        checkpoint: str,
+        revision: str | None = None,
+        *,
+        subjects: Sequence[str] = (),
+        prompts: Sequence[str] = (),
+        probe: bool = False,
+        progress: Progress = None,
+    ) -> AuditView:
+        """What a deployed checkpoint (folder, LoRA adapter, Hub id) carries, from its weights.
+
+        `subjects`, `prompts`: whom an unledgered edit may be about, and what it may say of them;
+        `probe`: ask the model as well.
+        Raises: InvalidInput, CheckpointError, BaseMismatch, RemoteFailure.
+        """
+        from ledger.auditing.audit import audit
+
+        return audit(
+            self.workspace,
+            checkpoint,
+            revision=revision,
+            subjects=subjects,
+            prompts=prompts,
+            probe=probe,
+            progress=progress,
+        )
+
+    def identify(self, checkpoint: str, revision: str | None = None) -> IdentityView:
+        """Which version a deployed checkpoint is. Raises: as `audit`."""
+        from ledger.auditing.audit import identity
+
+        return identity(self.workspace, checkpoint, revision)
 
     def stats(
         self,

@@ -91,6 +91,21 @@ class Versions:
                 updates.setdefault(name, []).append(change)
         return {name: tuple(found) for name, found in updates.items()}
 
+    def components(
+        self, edits: Sequence[int]
+    ) -> dict[str, tuple[tuple[tuple[int, ...], ParameterDelta], ...]]:
+        """Parameter -> (edits, their change), in ledger order; a dense change is its batch's."""
+        found: dict[str, list[tuple[tuple[int, ...], ParameterDelta]]] = {}
+        dense = set[tuple[int, str]]()
+        for edit, part in zip(edits, self._parts_of(edits), strict=True):
+            for name, change in part.changes.items():
+                whole = isinstance(change, Dense)
+                if (part.batch, name) not in dense:
+                    found.setdefault(name, []).append((part.siblings if whole else (edit,), change))
+                if whole:
+                    dense.add((part.batch, name))
+        return {name: tuple(parts) for name, parts in found.items()}
+
     def _parts_of(self, active: Sequence[int]) -> list[_Part]:
         """The edits' own parts of their deltas; each is read once."""
         fresh = [edit for edit in active if edit not in self._parts]

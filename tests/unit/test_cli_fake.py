@@ -20,6 +20,16 @@ import pytest
 from cli.main import main
 from editors.requests import EditRequest
 from ledger import views
+from ledger.auditing.views import (
+    AuditView,
+    EditShare,
+    Group,
+    IdentityView,
+    Reading,
+    Said,
+    Share,
+    TensorView,
+)
 from ledger.evaluation.gates import Gate
 from ledger.views import (
     Answer,
@@ -72,6 +82,21 @@ EDIT = EditView(
 )
 CHANGE = ChangeOutcome("revert", (1, 2, 3), 4, SHA)
 ROW = views.TestRow(1, FACT, {"reliability": 1.0}, {"reliability": 0.5}, "Paris", True)
+
+SHARE = Share(0.998, 0.99, 1.006, "present")
+AUDIT = AuditView(
+    checkpoint="merged",
+    kind="checkpoint",
+    verdict="unledgered change",
+    reasons=(f"1 tensor with a low-rank change that no edit of the ledger explains: {DOWN}",),
+    identity=IdentityView("merged", "nearest", (3,), ("best",), (4,), (1,), (2,)),
+    counts={"known": 1, "present": 1, "tensors_structured": 1},
+    edits=(EditShare(1, FACT, "active", 0.998, 0.99, 1.006, "present", {DOWN: SHARE}),),
+    groups=(Group(DOWN, (1, 2), 1.0, None, None),),
+    tensors=(TensorView(DOWN, 2, "structured", "BF16", 1.0, 0.5, 1.1, 9.0, 1),),
+    readings=(Reading(DOWN, (("Ada", 0.9),), "Ada was", ((" Paris", 2.0),), ((" Rome", 3.0),)),),
+    said=(Said(1, FACT, "present", 1.0, 0.9, " Paris"),),
+)
 
 
 class FakeLedger:
@@ -161,6 +186,15 @@ class FakeLedger:
 
     def verify(self, weights=False, anchor=None):
         return self._do("verify", [], weights, anchor)
+
+    def audit(
+        self, checkpoint, revision=None, *, subjects=(), prompts=(), probe=False, progress=None
+    ):
+        given = {"subjects": subjects, "prompts": prompts, "probe": probe}
+        return self._do("audit", AUDIT, checkpoint, revision, **given)
+
+    def identify(self, checkpoint, revision=None):
+        return self._do("identify", AUDIT.identity, checkpoint, revision)
 
     def export(self, directory, at="HEAD", *, form="merged", private=False, link=False,
                compress=False):  # fmt: skip

@@ -14,6 +14,7 @@ import pytest
 from cli.errors import Interrupted, describe
 from cli.main import COMMANDS, OUTPUT_CLOSED
 from ledger import records, views
+from ledger.auditing import views as audited
 from ledger.errors import exit_code_of
 from ledger.fields import Record
 from ledger.models import METADATA
@@ -41,6 +42,8 @@ DOCUMENTS = {
     "kel.test/1": views.TestView,
     "kel.verify/1": Finding,
     "kel.export/1": views.ExportView,
+    "kel.audit/1": audited.AuditView,
+    "kel.identify/1": audited.IdentityView,
     "kel.stats/1": views.StatsView,
     "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
@@ -118,6 +121,8 @@ def test_what_lies_inside_a_document_is_named():
         (views.TestRow, "kel.test/1"),
         (views.BatchOutcome, "kel.revert/1"),
         (views.PartView, "kel.stats/1"),
+        *((view, "kel.audit/1") for view in (audited.EditShare, audited.Share, audited.Group)),
+        *((view, "kel.audit/1") for view in (audited.TensorView, audited.Reading, audited.Said)),
     )
     for view, schema in inside:
         text = section(FORMATS, f"### `{schema}`")

@@ -1,0 +1,1 @@
+"""What a deployed model carries, found in its weights."""
