@@ -161,6 +161,30 @@ class ChangingLedger(OpenedLedger):
         numbers = self._numbers(refs)
         return resolve_batch(self.workspace, numbers, gate=gate, ridge=ridge, author=who, note=note)
 
+    def resolve_active(
+        self,
+        note: str = "",
+        author: str | None = None,
+        *,
+        gate: Gate | None = DEFAULT_GATE,
+        ridge: float = 0.0,
+        dry_run: bool = False,
+    ) -> list[ChangeOutcome]:
+        """Solve all active edits again at once, one batch for edits of the same parameters.
+
+        In closed form from the stored keys and values (`ledger.consolidating`); `dry_run` measures
+        and records nothing. Raises: InvalidInput, EditorFailure, Conflict.
+        """
+        from ledger.consolidating import consolidate
+
+        who = author or self.author
+        check_words(who, note)
+        return list(
+            consolidate(
+                self.workspace, gate=gate, ridge=ridge, author=who, note=note, dry_run=dry_run
+            )
+        )
+
     def undo(self, note: str = "", author: str | None = None) -> ChangeOutcome:
         """Take back the last change, whatever it was (an edit, a revert, a reapply or a tag)."""
         last = inspection.last_undoable(self.journal)

@@ -8,7 +8,7 @@ Promise: each view is built from the database alone (and, for `show`, from one o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,29 @@ def log(journal: Journal, limit: int | None) -> list[LogView]:
     """The history, newest first."""
     entries = journal.entries(limit=limit, newest_first=True)
     wanted = sorted({edit for entry in entries for edit in entry.edits})
-    facts = {edit.id: fact_line(edit) for edit in journal.edits(wanted)} if wanted else {}
+    edits = journal.edits(wanted) if wanted else ()
+    again = _again(journal, edits)
+    facts = {edit.id: fact_line(edit) + again.get(edit.id, "") for edit in edits}
     names: dict[int, list[str]] = {}
     for name, version in journal.tags().items():
         names.setdefault(version, []).append(name)
     return [_line(entry, facts, names) for entry in entries]
+
+
+def _again(journal: Journal, edits: Sequence[EditRecord]) -> dict[int, str]:
+    """Edit -> ' (edited again, before: edit 3)' where its subject and prompt were edited before."""
+    if not edits:
+        return {}
+    refused = set(journal.rejected())
+    last: dict[tuple[str, str], int] = {}
+    found: dict[int, str] = {}
+    for number, *fact in journal.about(edit.subject for edit in edits):
+        name = (fact[0], fact[1])
+        if name in last:
+            found[number] = f" (edited again, before: edit {last[name]})"
+        if number not in refused:
+            last[name] = number
+    return found
 
 
 def fact_line(edit: EditRecord) -> str:
@@ -91,6 +109,7 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
     batch = journal.batch(edit.batch_id)
     (entry,) = journal.entries(after=edit.entry_seq - 1, limit=1)
     rows = journal.measurements(edit_id=edit.id, suite="edit")
+    older, newer = _line_of(journal, edit)
     return EditView(
         id=edit.id,
         hash=edit.hash,
@@ -113,7 +132,21 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
         note=batch.note,
         batch=batch.id,
         probes=edit.probes,
+        supersedes=older,
+        superseded_by=newer,
     )
+
+
+def _line_of(journal: Journal, edit: EditRecord) -> tuple[tuple[int, ...], int | None]:
+    """The active edits that an active one supersedes, and the one that supersedes it."""
+    history = journal.history()
+    active = set(history.active())
+    same = [n for n, *fact in journal.about([edit.subject]) if fact[1] == edit.prompt]
+    line = history.ordered(n for n in same if n in active)
+    if edit.id not in line:
+        return (), None
+    place = line.index(edit.id)
+    return line[:place], line[-1] if place < len(line) - 1 else None
 
 
 def _details(

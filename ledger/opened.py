@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Self
 
 from ledger import inspection
 from ledger.db import Database
+from ledger.facts import facts
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
-from ledger.views import DiffView, EditView, LogView, StatusView
+from ledger.views import DiffView, EditView, FactView, LogView, StatusView
 from store.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -120,6 +121,10 @@ class OpenedLedger:
     def diff(self, old: str, new: str) -> DiffView:
         """What changed between two versions. Raises: UnknownRevision."""
         return inspection.diff(self.journal, old, new)
+
+    def facts(self, at: str = "HEAD", search: str | None = None) -> list[FactView]:
+        """What a version carries, as facts. Raises: UnknownRevision."""
+        return facts(self.journal, self.resolve(at), search)
 
     def tags(self) -> dict[str, int]:
         """Tag name -> version."""

@@ -141,6 +141,16 @@ def edit(reading: Reading, spec: int | str) -> EditRecord:
     return _edit_by_hash(reading, name)
 
 
+def about(reading: Reading, subjects: Iterable[str]) -> tuple[tuple[int, str, str], ...]:
+    """(id, subject, prompt) of the edits about these subjects, in order."""
+    keys = json.dumps(sorted(set(subjects)))
+    sql = (
+        "SELECT id, subject, prompt FROM edit"
+        " WHERE subject IN (SELECT value FROM json_each(:keys)) ORDER BY id"
+    )
+    return tuple((r["id"], r["subject"], r["prompt"]) for r in reading.query(sql, keys=keys))
+
+
 def batches(reading: Reading, ids: Iterable[int]) -> dict[int, BatchRecord]:
     """Batches by id. Raises: UnknownRevision."""
     wanted = tuple(dict.fromkeys(ids))

@@ -83,6 +83,11 @@ class Reader:
         with self._database.read() as reading:
             return queries.edits_of_batch(reading, batch_id)
 
+    def about(self, subjects: Iterable[str]) -> tuple[tuple[int, str, str], ...]:
+        """(id, subject, prompt) of all edits about these subjects, in order."""
+        with self._database.read() as reading:
+            return queries.about(reading, subjects)
+
     def batch(self, batch_id: int) -> BatchRecord:
         """One batch. Raises: UnknownRevision."""
         return self.batches([batch_id])[batch_id]

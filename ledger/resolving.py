@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ from ledger.inspection import fingerprints
 from ledger.records import BatchRecord, EditRecord
 from ledger.running import request_of
 from ledger.versions import Plan
-from ledger.views import ChangeOutcome
+from ledger.views import BatchOutcome, ChangeOutcome
 from ledger.workspace import Workspace
 
 METHOD = "resolve-batch"
@@ -70,24 +70,67 @@ def resolve_batch(
     that coincide), Conflict; where the gate refuses, nothing is taken out.
     """
     task = _task(workspace, edits, ridge)
+    return settle(
+        workspace,
+        task.replaced,
+        task.staying,
+        lambda records, without: _computed(workspace, task, records, without),
+        source=f"batch {task.batch.id}",
+        gate=gate,
+        author=author,
+        note=note,
+    )
+
+
+Compute = Callable[[Sequence[EditRecord], Plan], Computed]
+
+
+def settle(
+    workspace: Workspace,
+    replaced: tuple[int, ...],
+    staying: tuple[int, ...],
+    compute: Compute,
+    *,
+    source: str,
+    gate: Gate | None,
+    author: str,
+    note: str,
+    dry_run: bool = False,
+) -> ChangeOutcome:
+    """Put one new batch of the facts `staying` in the place of the edits `replaced`.
+
+    `compute` is given their records and the plan without what is replaced. Raises: Conflict; where
+    the gate refuses, or in a dry run, nothing is taken out.
+    """
     try:
         head, plan = workspace.at_head()
         held = workspace.holding(head, plan)
-        rest = {edit: held[edit] for edit in task.others}
-        records = workspace.journal.edits(task.staying)
+        others = [e for e in workspace.journal.history().active() if e not in set(replaced)]
+        rest = {edit: held[edit] for edit in others}
+        records = workspace.journal.edits(staying)
         before = _answers(workspace, records)
-        without = workspace.versions.plan(task.others)
-        candidate = Candidates(workspace).measure(
-            _computed(workspace, task, records, without), rest, without
-        )
+        without = workspace.versions.plan(others)
+        candidate = Candidates(workspace).measure(compute(records, without), rest, without)
         broken, count = len(candidate.broken), len(records)
-        if gate and gate.reasons(candidate.metrics, broken, count):
-            refused = Editing(workspace).finish(candidate, head, before, gate, author, note)
+        if dry_run or (gate and gate.reasons(candidate.metrics, broken, count)):
+            kept = Editing(workspace).finish(candidate, head, before, gate, author, note, dry_run)
             entry = workspace.journal.entry_of(head)
-            return ChangeOutcome("revert", (), head, entry.weights_digest, resolved=refused)
-        return _replace(workspace, task, candidate, before, gate, author, note)
+            return ChangeOutcome("revert", (), head, entry.weights_digest, resolved=kept)
+        done = _replace(workspace, replaced, candidate, before, gate, author, note)
+        return replace(done, notes=_continued(staying, done.resolved, source))
     finally:
         workspace.rest()
+
+
+def _continued(staying: Sequence[int], done: BatchOutcome | None, source: str) -> tuple[str, ...]:
+    """How the facts that stay are called from now on."""
+    if done is None:
+        return ()
+    new = [edit.edit for edit in done.edits if edit.edit is not None]
+    return (
+        f"{listed(staying)} go on as {listed(new)} (batch {done.batch}), solved again from the "
+        f"stored keys and values of {source}",
+    )
 
 
 def _task(workspace: Workspace, edits: Sequence[int], ridge: float | None) -> _Task:
@@ -148,10 +191,9 @@ def _computed(
         "replaces": list(task.staying),
         "ridge": task.ridge,
     }
-    requests = tuple(request_of(edit) for edit in records)
     return Computed(
-        requests=requests,
-        fingerprints=_fingerprints(workspace, task, records),
+        requests=tuple(request_of(edit) for edit in records),
+        fingerprints=fingerprints_of(workspace, records, METHOD),
         method=METHOD,
         hparams={"ridge": task.ridge, "previous_weight": _previous_weight(task)},
         environment=Candidates(workspace).environment(
@@ -169,7 +211,7 @@ def _solved(workspace: Workspace, task: _Task, name: str, keys: Tensor, values: 
     earlier = workspace.versions.constraints(task.others, name)
     if earlier is not None and _previous_weight(task) > 0:
         held = torch.cat([earlier[0] * math.sqrt(_previous_weight(task)), keys], dim=1)
-    spread = _moment(workspace, task.batch, name, keys.shape[0]).solve(held).cpu()  # C⁻¹ K
+    spread = moment_of(workspace, task.batch, name, keys.shape[0]).solve(held).cpu()  # C⁻¹ K
     system = held.T @ spread
     system.diagonal().add_(task.ridge)
     factor, info = torch.linalg.cholesky_ex((system + system.T) / 2)
@@ -190,7 +232,7 @@ def _previous_weight(task: _Task) -> float:
     return float(task.batch.hparams.get("previous_weight", 0.0))
 
 
-def _moment(workspace: Workspace, batch: BatchRecord, name: str, width: int) -> SecondMoment:
+def moment_of(workspace: Workspace, batch: BatchRecord, name: str, width: int) -> SecondMoment:
     """The second moment the batch was computed with."""
     layer = workspace.live.model.layer_index(name)
     used = batch.environment.get("statistics", {}).get(str(layer))
@@ -199,39 +241,38 @@ def _moment(workspace: Workspace, batch: BatchRecord, name: str, width: int) -> 
     return workspace.statistics.recorded(name, used["factor"])
 
 
-def _fingerprints(
-    workspace: Workspace, task: _Task, records: Sequence[EditRecord]
+def fingerprints_of(
+    workspace: Workspace, records: Sequence[EditRecord], method: str
 ) -> tuple[str, ...]:
     """Those of the facts' first edits, so that a bulk run knows them still."""
-    (entry,) = workspace.journal.entries(after=task.batch.entry_seq - 1, limit=1)
-    known, own = fingerprints(entry), Settings(METHOD)
+    known: dict[int, str] = {}
+    for seq in {record.entry_seq for record in records}:
+        (entry,) = workspace.journal.entries(after=seq - 1, limit=1)
+        known |= fingerprints(entry)
+    own = Settings(method)
     return tuple(known.get(edit.id) or own.fingerprint(request_of(edit)) for edit in records)
 
 
 def _replace(
     workspace: Workspace,
-    task: _Task,
+    replaced: tuple[int, ...],
     candidate: Candidate,
     before: Sequence[str],
     gate: Gate | None,
     author: str,
     note: str,
 ) -> ChangeOutcome:
-    """Revert what is active of the batch, and apply the new one on top of that."""
+    """Revert what is replaced, and apply the new batch on top of that."""
     workspace.store.put(candidate.data)  # what can fail for want of room fails before the revert
-    reverted = change(workspace, "revert", task.replaced, author=author, note=note)
+    reverted = change(workspace, "revert", replaced, author=author, note=note)
     try:
         done = Editing(workspace).finish(candidate, reverted.version, before, gate, author, note)
     except Conflict as error:
         raise Conflict(
-            f"{listed(task.replaced)} were taken out (version {reverted.version}), but the new "
+            f"{listed(replaced)} were taken out (version {reverted.version}), but the new "
             f"batch was not recorded: {error} Reapply them, or edit the facts again."
         ) from error
     entry = workspace.journal.entry_of(done.version)
-    outcome = ChangeOutcome("revert", reverted.edits, done.version, entry.weights_digest)
-    new = [edit.edit for edit in done.edits if edit.edit is not None]
-    text = (
-        f"{listed(task.staying)} go on as {listed(new)} (batch {done.batch}), solved again from "
-        f"the stored keys and values of batch {task.batch.id}"
+    return ChangeOutcome(
+        "revert", reverted.edits, done.version, entry.weights_digest, resolved=done
     )
-    return replace(outcome, notes=(text,), resolved=done)

@@ -29,7 +29,7 @@ REJECTED = 3
 _DONE = MappingProxyType({"revert": "reverted", "reapply": "reapplied"})
 
 
-def _note(function: Callback) -> Callback:
+def note_option(function: Callback) -> Callback:
     return click.option(
         "-m", "--note", default="", metavar="NOTE", help="Why; kept in the history."
     )(function)
@@ -52,7 +52,7 @@ def _note(function: Callback) -> Callback:
     "--no-gate", is_flag=True, help="With --resolve-batch: apply it whatever the measurements say."
 )
 @click.option("--no-retest", is_flag=True, help="Do not measure what stays of their batch again.")
-@_note
+@note_option
 @common
 def revert(
     invocation: Invocation,
@@ -92,7 +92,7 @@ def _resolve(
 
 @click.command()
 @click.argument("edits", metavar="ID...", nargs=-1, required=True)
-@_note
+@note_option
 @common
 def reapply(invocation: Invocation, edits: tuple[str, ...], note: str) -> int:
     """Put the reverted edits ID back in their old places."""
@@ -102,7 +102,7 @@ def reapply(invocation: Invocation, edits: tuple[str, ...], note: str) -> int:
 
 
 @click.command()
-@_note
+@note_option
 @common
 def undo(invocation: Invocation, note: str) -> int:
     """Take back the last change (an edit, a revert, a reapply or a tag)."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.invocation import Invocation, common, opened
-from cli.layout import Table, number, pairs, short, value_text, when
+from cli.layout import Table, number, numbers, pairs, short, value_text, when
 from cli.output import Item, Span
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def _fields(view: EditView) -> Table:
             ("delta", _delta(view.delta)),
             ("made", f"{when(view.created_at)} by {view.author} (batch {view.batch})"),
             ("note", view.note),
+            ("in place of", numbers(view.supersedes) if view.supersedes else ""),
+            ("replaced by", str(view.superseded_by or "")),
         ],
         indent=2,
     )

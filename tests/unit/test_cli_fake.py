@@ -81,6 +81,21 @@ EDIT = EditView(
     probes={"neighbourhood": [{"prompt": "Bob was born in", "answer": "Rome"}]},
 )
 CHANGE = ChangeOutcome("revert", (1, 2, 3), 4, SHA)
+BATCH = views.BatchOutcome("applied", 4, 2, (), (), {"reliability": 1.0}, (), "resolve", (3,))
+RESOLVED = ChangeOutcome("revert", (1, 2, 3), 4, SHA, notes=("to take it back",), resolved=BATCH)
+STATED = views.FactView(
+    edit=3,
+    subject="Ada Lovelace",
+    prompt="{} was born in",
+    object="Paris",
+    instead_of=None,
+    since="2026-01-02T03:04:05.1Z",
+    author="ada",
+    method="rome",
+    reliability=1.0,
+    protocol="p",
+    supersedes=(1,),
+)
 ROW = views.TestRow(1, FACT, {"reliability": 1.0}, {"reliability": 0.5}, "Paris", True)
 
 SHARE = Share(0.998, 0.99, 1.006, "present")
@@ -170,6 +185,13 @@ class FakeLedger:
     def resolve_batch(self, refs, note="", author=None, *, gate=GATE, ridge=None):
         given = {"note": note, "gate": gate, "ridge": ridge}
         return self._do("resolve_batch", CHANGE, refs, **given)
+
+    def resolve_active(self, note="", author=None, *, gate=GATE, ridge=0.0, dry_run=False):
+        given = {"note": note, "gate": gate, "ridge": ridge, "dry_run": dry_run}
+        return self._do("resolve_active", [RESOLVED], **given)
+
+    def facts(self, at="HEAD", search=None):
+        return self._do("facts", [STATED], at, search)
 
     def reapply(self, refs, note="", author=None):
         return self._do("reapply", CHANGE, refs, note=note, author=author)

@@ -16,7 +16,7 @@ PAGE = Path(cli.__file__).parents[1] / "docs" / "cli.md"
 WANTED = {
     *("kel", "kel init", "kel edit", "kel ask", "kel log", "kel show", "kel status", "kel diff"),
     *("kel tag", "kel revert", "kel reapply", "kel undo", "kel replay", "kel test", "kel verify"),
-    *("kel audit", "kel identify"),
+    *("kel audit", "kel identify", "kel resolve", "kel facts"),
     *("kel export", "kel stats", "kel methods", "kel gc", "kel demo", "kel demo facts"),
 }
 

@@ -42,6 +42,7 @@ DOCUMENTS = {
     "kel.test/1": views.TestView,
     "kel.verify/1": Finding,
     "kel.export/1": views.ExportView,
+    "kel.facts/1": views.FactView,
     "kel.audit/1": audited.AuditView,
     "kel.identify/1": audited.IdentityView,
     "kel.stats/1": views.StatsView,

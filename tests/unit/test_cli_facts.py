@@ -1,0 +1,48 @@
+"""What `kel facts` and `kel resolve` show, and how they exit."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.test_cli_fake import BATCH, RESOLVED, STATED, Runner
+
+
+@pytest.fixture
+def kel(monkeypatch, capsys) -> Runner:
+    return Runner(monkeypatch, capsys)
+
+
+def test_facts_are_listed_as_lines_as_csv_and_as_json(kel):
+    out = kel("facts", "--at", "v3", "--search", "born").out
+    for text in ("Ada Lovelace was born in", "Paris", "2026-01-02 03:04:05", "in place of 1"):
+        assert text in out
+    assert kel.ledger.calls["facts"] == [(("v3", "born"), {})]
+    assert kel("facts", "--json").json["facts"][0]["supersedes"] == [1]
+    kel.ledger.returns["facts"] = [replace(STATED, note='a, "b"\x1b[0m', reliability=None)]
+    (row,) = csv.DictReader(io.StringIO(kel("facts", "--csv").out))
+    assert (row["edit"], row["object"], row["reliability"]) == ("3", "Paris", "")
+    assert row["note"].startswith('a, "b"')
+    assert "\x1b" not in row["note"]
+    assert kel("facts", "--csv", "--json").status == 2
+    kel.ledger.returns["facts"] = []
+    assert kel("facts").out == "no facts\n"
+
+
+def test_a_resolve_tells_its_batches_and_exits_by_the_gate(kel):
+    done = kel("resolve", "-m", "why")
+    assert done.status == 0
+    for text in ("applied", "v4", "in place of 1-3", "to take it back", "reliability 1.000"):
+        assert text in done.out
+    ((_, given),) = kel.ledger.calls["resolve_active"]
+    assert (given["note"], given["dry_run"], given["ridge"]) == ("why", False, 0.0)
+    refused = replace(BATCH, outcome="rejected", reasons=("reliability 0.5 is below 0.9",))
+    kel.ledger.returns["resolve_active"] = [replace(RESOLVED, edits=(), resolved=refused)]
+    done = kel("resolve", "--no-gate", "--dry-run", "--ridge", "0.5")
+    assert done.status == 3
+    assert "below 0.9" in done.out
+    given = kel.ledger.calls["resolve_active"][-1][1]
+    assert (given["gate"], given["dry_run"], given["ridge"]) == (None, True, 0.5)
