@@ -41,6 +41,7 @@ COMMANDS = MappingProxyType(
         "resolve": "resolve",
         "replay": "replay",
         "test": "test",
+        "bisect": "bisect",
         "verify": "verify",
         "export": "export",
         "audit": "audit:audit",

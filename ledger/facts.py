@@ -14,13 +14,31 @@ edit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from ledger.views import FactView
 
 if TYPE_CHECKING:
     from ledger.journal import Journal
     from ledger.records import BatchRecord, EditRecord
+
+
+@dataclass(frozen=True)
+class FactView:
+    """A fact that a version carries. `since` and `author` are those of the edit that stated it
+    first; `reliability` is the newest that was measured, by `protocol`."""
+
+    edit: int
+    subject: str
+    prompt: str
+    object: str
+    instead_of: str | None
+    since: str
+    author: str
+    method: str
+    reliability: float | None
+    protocol: str | None
+    supersedes: tuple[int, ...] = ()
+    note: str = ""
 
 
 def superseded(edits: Sequence[EditRecord]) -> dict[int, int]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.auditing.views import AuditView, IdentityView
 from ledger.changing import ChangingLedger
@@ -34,6 +35,9 @@ from ledger.views import (
     TestView,
 )
 from store import gc
+
+if TYPE_CHECKING:
+    from ledger.bisect import BisectView
 
 GRACE_SECONDS = 14 * 24 * 3600.0
 
@@ -143,6 +147,26 @@ class Ledger(ChangingLedger):
         from ledger.auditing.audit import identity
 
         return identity(self.workspace, checkpoint, revision)
+
+    def bisect(
+        self,
+        prompt: str | None = None,
+        *,
+        good: str,
+        bad: str,
+        expect: str | None = None,
+        run: str | None = None,
+        progress: Progress = None,
+    ) -> BisectView:
+        """The version after which the answer to a prompt (or a command's verdict) went wrong.
+
+        `run` is given the version's model as a folder. Raises: InvalidInput, UnknownRevision,
+        EditorFailure.
+        """
+        from ledger.bisect import bisect
+
+        ends = {"good": self.resolve(good), "bad": self.resolve(bad)}
+        return bisect(self.workspace, prompt, **ends, expect=expect, run=run, progress=progress)
 
     def stats(
         self,

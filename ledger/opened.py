@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Self
 
 from ledger import inspection
 from ledger.db import Database
-from ledger.facts import facts
+from ledger.facts import FactView, facts
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
-from ledger.views import DiffView, EditView, FactView, LogView, StatusView
+from ledger.views import DiffView, EditView, LogView, StatusView
 from store.objects import ObjectStore
 
 if TYPE_CHECKING:

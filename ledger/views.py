@@ -273,22 +273,3 @@ class MethodView:
     removal: str
     defaults: Json
     source: str
-
-
-@dataclass(frozen=True)
-class FactView:
-    """A fact that a version carries. `since` and `author` are those of the edit that stated it
-    first; `reliability` is the newest that was measured, by `protocol`."""
-
-    edit: int
-    subject: str
-    prompt: str
-    object: str
-    instead_of: str | None
-    since: str
-    author: str
-    method: str
-    reliability: float | None
-    protocol: str | None
-    supersedes: tuple[int, ...] = ()
-    note: str = ""

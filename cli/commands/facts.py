@@ -22,7 +22,7 @@ from cli.output import Item, Span
 from cli.text import escape
 
 if TYPE_CHECKING:
-    from ledger.views import FactView
+    from ledger.facts import FactView
 
 
 @click.command()
@@ -43,7 +43,7 @@ def command(invocation: Invocation, at: str, search: str | None, as_csv: bool) -
 
 
 def _csv(found: Sequence[FactView]) -> str:
-    from ledger.views import FactView
+    from ledger.facts import FactView
 
     stream = io.StringIO()
     names = [field.name for field in fields(FactView)]

@@ -30,7 +30,9 @@ from ledger.auditing.views import (
     Share,
     TensorView,
 )
+from ledger.bisect import BisectStep, BisectView
 from ledger.evaluation.gates import Gate
+from ledger.facts import FactView
 from ledger.views import (
     Answer,
     BaseView,
@@ -83,7 +85,7 @@ EDIT = EditView(
 CHANGE = ChangeOutcome("revert", (1, 2, 3), 4, SHA)
 BATCH = views.BatchOutcome("applied", 4, 2, (), (), {"reliability": 1.0}, (), "resolve", (3,))
 RESOLVED = ChangeOutcome("revert", (1, 2, 3), 4, SHA, notes=("to take it back",), resolved=BATCH)
-STATED = views.FactView(
+STATED = FactView(
     edit=3,
     subject="Ada Lovelace",
     prompt="{} was born in",
@@ -96,6 +98,8 @@ STATED = views.FactView(
     protocol="p",
     supersedes=(1,),
 )
+STEPS = (BisectStep(1, "good", " London"), BisectStep(2, "bad", " Paris"))
+BROKEN = BisectView(1, 2, "apply", (3,), {3: FACT}, True, (), STEPS)
 ROW = views.TestRow(1, FACT, {"reliability": 1.0}, {"reliability": 0.5}, "Paris", True)
 
 SHARE = Share(0.998, 0.99, 1.006, "present")
@@ -205,6 +209,10 @@ class FakeLedger:
     def test(self, at="HEAD", refs=(), progress=None):
         view = views.TestView(3, (ROW,), {"reliability": 1.0}, {"reliability": 0.5}, 2)
         return self._do("test", view, at, refs)
+
+    def bisect(self, prompt=None, *, good, bad, expect=None, run=None, progress=None):
+        given = {"good": good, "bad": bad, "expect": expect, "run": run}
+        return self._do("bisect", BROKEN, prompt, **given)
 
     def verify(self, weights=False, anchor=None):
         return self._do("verify", [], weights, anchor)

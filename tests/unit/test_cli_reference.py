@@ -17,6 +17,7 @@ WANTED = {
     *("kel", "kel init", "kel edit", "kel ask", "kel log", "kel show", "kel status", "kel diff"),
     *("kel tag", "kel revert", "kel reapply", "kel undo", "kel replay", "kel test", "kel verify"),
     *("kel audit", "kel identify", "kel resolve", "kel facts"),
+    "kel bisect",
     *("kel export", "kel stats", "kel methods", "kel gc", "kel demo", "kel demo facts"),
 }
 

@@ -15,7 +15,9 @@ from cli.errors import Interrupted, describe
 from cli.main import COMMANDS, OUTPUT_CLOSED
 from ledger import records, views
 from ledger.auditing import views as audited
+from ledger.bisect import BisectStep, BisectView
 from ledger.errors import exit_code_of
+from ledger.facts import FactView
 from ledger.fields import Record
 from ledger.models import METADATA
 from ledger.verify import Finding
@@ -42,7 +44,8 @@ DOCUMENTS = {
     "kel.test/1": views.TestView,
     "kel.verify/1": Finding,
     "kel.export/1": views.ExportView,
-    "kel.facts/1": views.FactView,
+    "kel.facts/1": FactView,
+    "kel.bisect/1": BisectView,
     "kel.audit/1": audited.AuditView,
     "kel.identify/1": audited.IdentityView,
     "kel.stats/1": views.StatsView,
@@ -122,6 +125,7 @@ def test_what_lies_inside_a_document_is_named():
         (views.TestRow, "kel.test/1"),
         (views.BatchOutcome, "kel.revert/1"),
         (views.PartView, "kel.stats/1"),
+        (BisectStep, "kel.bisect/1"),
         *((view, "kel.audit/1") for view in (audited.EditShare, audited.Share, audited.Group)),
         *((view, "kel.audit/1") for view in (audited.TensorView, audited.Reading, audited.Said)),
     )
