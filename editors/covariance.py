@@ -257,7 +257,7 @@ def _probe_keys(
     model: EditableModel, names: Mapping[int, str], texts: Sequence[str]
 ) -> dict[int, Tensor]:
     """Keys of the texts' last tokens. Shapes: {layer: [p, m]} float32; nothing without texts."""
-    rows = [row for row in (encode(model, text).ids for text in texts) if row]
+    rows = [row for row in (encode(model.plain, text).ids for text in texts) if row]
     if not rows:
         return {}
     last = torch.tensor([len(row) for row in rows]).cumsum(0) - 1

@@ -41,15 +41,23 @@ def read_folder(folder: Path, dtype: torch.dtype, *, attention: str) -> tuple[An
                 ignore_mismatched_sizes=True,  # they are refused below, by name
                 output_loading_info=True,
             )
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         raise _unreadable(folder, error) from error
     _check_complete(folder, told)
-    return model, tokenizer
+    return model, read_tokenizer(folder)
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder. Raises: UnsupportedModel where transformers cannot read it."""
+    try:
+        with _quiet():
+            return AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+    except Exception as error:
+        raise _unreadable(folder, error) from error
 
 
 def read_skeleton(folder: Path) -> Any:

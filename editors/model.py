@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias
 
@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from editors.architectures import Architecture, Layout
 from editors.batch import Batch, Side, pad_rows
+from editors.chat import Frame
 from editors.errors import LayerOutOfRange, UnsupportedModel
 from editors.generation import continue_rows, greedy
 from editors.loading import read_folder
@@ -43,12 +44,14 @@ _GENERATION_BATCH = 32
 class EditableModel:
     """Model, tokenizer and the architecture row that names its modules.
 
+    `frame`: the chat template around every prompt, or None for prompts as they are.
     Raises: UnsupportedModel when a projection is missing or is not of the row's layout.
     """
 
     model: Any
     tokenizer: Any
     architecture: Architecture
+    frame: Frame | None = None
 
     def __post_init__(self) -> None:
         for layer in range(self.n_layers):
@@ -60,7 +63,14 @@ class EditableModel:
                 )
 
     @classmethod
-    def load(cls, folder: Path, *, dtype: DType = "float32", device: str = "cpu") -> Self:
+    def load(
+        cls,
+        folder: Path,
+        *,
+        dtype: DType = "float32",
+        device: str = "cpu",
+        frame: Frame | None = None,
+    ) -> Self:
         """Read a checkpoint folder (config.json, *.safetensors, tokenizer.json).
 
         Raises: UnsupportedModel for folders without these, for quantised, unknown or incomplete
@@ -71,7 +81,12 @@ class EditableModel:
         model, tokenizer = read_folder(Path(folder), _DTYPES[dtype], attention=_ATTENTION)
         architecture = architecture_for(model)
         model.eval().requires_grad_(False).to(device)
-        return cls(model, tokenizer, architecture)
+        return cls(model, tokenizer, architecture, frame)
+
+    @property
+    def plain(self) -> Self:
+        """The same model for texts that are no prompts: without the chat frame."""
+        return self if self.frame is None else replace(self, frame=None)
 
     @property
     def n_layers(self) -> int:

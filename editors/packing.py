@@ -75,7 +75,7 @@ def _rows(model: EditableModel, texts: Iterable[str], left: int, skip: int) -> I
         if left <= 0:
             return
         if number >= skip:
-            row = encode(model, text).ids[: min(longest, left)]
+            row = encode(model.plain, text).ids[: min(longest, left)]
             left -= len(row)
             yield row
 

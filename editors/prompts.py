@@ -3,7 +3,9 @@
 Promise: a text is tokenised once, as a whole, and everything is located by character offsets, so
 positions are right whatever the tokenizer merges and whether or not it prepends a BOS token.
 Rules: the tokenizer's own BOS is kept; a target is separated from its prompt by exactly one space,
-or none beside CJK text; tokenizers without offsets are refused.
+or none beside CJK text; tokenizers without offsets are refused. A model with a chat frame is asked
+through it: the prompt is the user's words, the target the assistant's, special tokens are the
+frame's own; spans count from the prompt's first character all the same.
 
     filled = fill(request, "I think. {}")
     row = target_row(model, filled.text, request.target_new, subject=filled.subject)
@@ -37,7 +39,10 @@ _FINAL_END = re.compile(r"[.!?](?=\s|$)|[。！？]")
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tokenised text: ids and the character span of each token (empty for special tokens)."""
+    """A tokenised text: ids and the character span of each token (empty for special tokens).
+
+    Spans count from the text's first character, also where a chat frame stands before it.
+    """
 
     text: str
     ids: tuple[int, ...]
@@ -87,19 +92,38 @@ def fill_subject(subject: str, template: str) -> Filled:
 def encode(model: EditableModel, text: str) -> Encoded:
     """Token ids with character offsets, with the tokenizer's own BOS and without a final EOS.
 
+    With a chat frame: the whole conversation up to where the answer begins.
     Raises: UnsupportedModel when the tokenizer cannot report offsets.
     """
+    whole, start, _ = _in_frame(model, text)
+    return _tokenised(model, whole, text, start)
+
+
+def _in_frame(model: EditableModel, text: str) -> tuple[str, int, str]:
+    """The text as the model is given it, where its first character stands there (before it, if
+    leading white space was dropped), and what separates it from an answer."""
+    frame = model.frame
+    if frame is None:
+        return text, 0, ""
+    # Many templates drop white space around the user's words, and none needs it.
+    start = len(frame.before) - (len(text) - len(text.lstrip()))
+    return frame.before + text.strip() + frame.after, start, frame.gap
+
+
+def _tokenised(model: EditableModel, whole: str, text: str, start: int) -> Encoded:
     tokenizer = model.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise UnsupportedModel(
             f"tokenizer {type(tokenizer).__name__} reports no character offsets: "
             "use the fast tokenizer (tokenizer.json) of this model"
         )
-    out = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
+    # A frame is written with its special tokens.
+    special = model.frame is None
+    out = tokenizer(whole, return_offsets_mapping=True, add_special_tokens=special)
     ids, spans = list(out["input_ids"]), [(int(a), int(b)) for a, b in out["offset_mapping"]]
     while ids and ids[-1] in model.end_ids and spans[-1][0] == spans[-1][1]:
         del ids[-1], spans[-1]
-    return Encoded(text, tuple(ids), tuple(spans))
+    return Encoded(text, tuple(ids), tuple((a - start, b - start) for a, b in spans))
 
 
 def subject_position(encoded: Encoded, subject: Span) -> int:
@@ -138,8 +162,11 @@ def target_row(
     Raises: InvalidRequest when the target has no token of its own, or begins inside the token
     that ends the subject.
     """
-    encoded = encode(model, prompt + separator(prompt, target) + target)
-    first = next((i for i, span in enumerate(encoded.spans) if span[1] > len(prompt)), None)
+    whole, start, gap = _in_frame(model, prompt)
+    between = separator(prompt, target) if model.frame is None else gap
+    encoded = _tokenised(model, whole + between + target, prompt, start)
+    end = len(whole) - start
+    first = next((i for i, span in enumerate(encoded.spans) if span[1] > end), None)
     if not first:
         raise InvalidRequest(
             f"target {target!r} after prompt {prompt!r} has no token that is predicted from an "
@@ -174,8 +201,10 @@ def context_templates(model: EditableModel, generator: torch.Generator) -> tuple
     """ "{}" and 20 short texts sampled from the model, each as "text. {}": 21 templates.
 
     Lead-in words and lengths as in EasyEdit; lengths count the lead-in's tokens; top-k 5 sampling
-    from `generator` only. Braces are removed from the texts.
+    from `generator` only. Braces are removed from the texts. They are no answers: a chat frame is
+    left out, and comes around them when they are used.
     """
+    model = model.plain
     lengths = [n for n in LEAD_LENGTHS for _ in LEAD_COPIES * LEAD_INS]
     rows = [encode(model, word).ids for _ in LEAD_LENGTHS for word in LEAD_COPIES * LEAD_INS]
     with model.evaluating():

@@ -16,7 +16,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -159,9 +159,7 @@ class Candidates:
         now = self._w.examiner.holding(self._w.journal.edits(tuple(held)), moved)
         changed = {i: value for i, value in now.items() if held[i] != value}
         sizes = self._sizes(stored, tuple(held)) | {"seconds": computed.seconds}
-        shared = Measured(
-            {**randoms.metrics, **_mean_of(now), **sizes}, randoms.details, "", randoms.predictions
-        )
+        shared = replace(randoms, metrics={**randoms.metrics, **_mean_of(now), **sizes})
         return Candidate(
             computed=computed,
             data=data,
@@ -213,6 +211,7 @@ class Candidates:
             "dtype": str(model.dtype).removeprefix("torch."),
             "attention": model.attention,
             **({"assumed": assumed} if (assumed := model.architecture.assumed) else {}),
+            **({"chat": model.frame.to_json()} if model.frame else {}),
             "hparams_source": source,
             "statistics": dict(statistics),
         }

@@ -22,8 +22,6 @@ from ledger.candidates import Candidate
 from ledger.chain import weights_digest
 from ledger.errors import IntegrityFailure
 from ledger.evaluation.gates import Gate
-from ledger.evaluation.scoring import protocol
-from ledger.measuring import Measured
 from ledger.records import (
     BaseTensorRecord,
     BatchRecord,
@@ -143,8 +141,10 @@ def _edit(request: EditRequest, component: int) -> EditRecord:
 def _measurements(c: Candidate) -> Iterator[MeasurementRecord]:
     if len(c.measured) == 1:
         (own,) = c.measured
-        both = Measured(
-            {**own.metrics, **c.shared.metrics}, {**own.details, **c.shared.details}, own.after
+        both = replace(
+            own,
+            metrics={**own.metrics, **c.shared.metrics},
+            details={**own.details, **c.shared.details},
         )
         yield from both.rows(new_edit(0), "edit")
         return
@@ -157,7 +157,11 @@ def _changed(c: Candidate) -> tuple[MeasurementRecord, ...]:
     """The new reliability of earlier edits that this batch touches."""
     return tuple(
         MeasurementRecord(
-            edit_id=edit, suite="earlier", metric="reliability", value=value, protocol=protocol()
+            edit_id=edit,
+            suite="earlier",
+            metric="reliability",
+            value=value,
+            protocol=c.shared.protocol,
         )
         for edit, value in c.moved.items()
     )

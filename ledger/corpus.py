@@ -75,7 +75,7 @@ def _lines(file: Path) -> list[str]:
 
 def _sampled(live: LiveModel, tokens: int, seed: int, progress: Progress) -> Iterator[str]:
     """Texts written by the model itself, `tokens` tokens in all (about)."""
-    model = live.model
+    model = live.model.plain
     longest = int(getattr(model.model.config, "max_position_embeddings", 0) or 1024)
     length = max(8, min(_SAMPLED_ROW, longest - 8))
     choose = top_k_sampler(50, torch.Generator().manual_seed(seed))

@@ -45,6 +45,7 @@ def status(journal: Journal, root: Path) -> StatusView:
             digest=model.base_digest,
             model_type=model.model_type,
             assumed=model.config.get("assumed", ""),
+            chat="chat" in model.config,
         ),
         tags=journal.tags(),
         entries=last.seq,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from editors.chat import Frame
 from editors.delta import ParameterDelta
 from editors.model import DType, EditableModel
 from ledger.errors import IntegrityFailure
@@ -30,9 +31,17 @@ Updates = tuple[ParameterDelta, ...]
 class LiveModel:
     """The base, loaded once; versions are shown in it by replacing the touched tensors."""
 
-    def __init__(self, versions: Versions, folder: Path, *, dtype: DType, device: str) -> None:
+    def __init__(
+        self,
+        versions: Versions,
+        folder: Path,
+        *,
+        dtype: DType,
+        device: str,
+        frame: Frame | None = None,
+    ) -> None:
         self._versions = versions
-        self.model = EditableModel.load(folder, dtype=dtype, device=device)
+        self.model = EditableModel.load(folder, dtype=dtype, device=device, frame=frame)
         self._shown: dict[str, Updates | None] = {}  # None: a write was cut short
         self._sums: dict[str, tuple[Updates, Accumulator]] = {}
         self._digests: dict[str, str] = {}

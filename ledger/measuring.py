@@ -42,6 +42,7 @@ class Measured:
     metrics: Mapping[str, float]
     details: Mapping[str, Mapping[str, Any]]
     after: str
+    protocol: str
     predictions: tuple[PredictionRecord, ...] = ()
 
     def rows(self, edit_id: int | None, suite: str) -> tuple[MeasurementRecord, ...]:
@@ -52,7 +53,7 @@ class Measured:
                 suite=suite,
                 metric=name,
                 value=float(value),
-                protocol=protocol(),
+                protocol=self.protocol,
                 detail=self.details.get(name, {}),
             )
             for name, value in self.metrics.items()
@@ -82,6 +83,7 @@ class Examiner:
     def __init__(self, journal: Journal, live: LiveModel, randoms: Sequence[Question]) -> None:
         self._journal, self._live = journal, live
         self._randoms = tuple(randoms)
+        self._protocol = protocol(live.model.frame)
         self._base: dict[Question, Prediction] = {}
         self._stored: set[str] = set()
 
@@ -96,7 +98,8 @@ class Examiner:
         for request in requests:
             sheet = _Sheet()
             after = self._own(request, sheet)
-            found.append(Measured(sheet.metrics, sheet.details, after, () if found else fresh))
+            new = () if found else fresh
+            found.append(Measured(sheet.metrics, sheet.details, after, self._protocol, new))
         return tuple(found)
 
     def randoms(self, plan: Plan) -> Measured:
@@ -105,7 +108,7 @@ class Examiner:
         self._live.show(plan)
         sheet = _Sheet()
         self._kept("random", self._randoms, sheet, changed_only=True)
-        return Measured(sheet.metrics, sheet.details, "", fresh)
+        return Measured(sheet.metrics, sheet.details, "", self._protocol, fresh)
 
     def holding(self, edits: Iterable[EditRecord], plan: Plan) -> dict[int, float]:
         """Teacher-forced reliability of other edits' own prompts on the version `plan`."""
@@ -164,7 +167,7 @@ class Examiner:
         fresh = {q.prompt: self._base[q] for q in questions if q.prompt not in self._stored}
         return tuple(
             PredictionRecord(
-                protocol=protocol(), prompt=p.prompt, answer=p.answer, payload=p.to_json()
+                protocol=self._protocol, prompt=p.prompt, answer=p.answer, payload=p.to_json()
             )
             for p in fresh.values()
         )
@@ -174,7 +177,7 @@ class Examiner:
 
         A row is kept per prompt; one that was scored on another answer does not serve.
         """
-        rows = self._journal.predictions(protocol(), [q.prompt for q in questions])
+        rows = self._journal.predictions(self._protocol, [q.prompt for q in questions])
         self._stored.update(rows)
         missing = []
         for question in questions:

@@ -58,12 +58,15 @@ class OpenedLedger:
         probes: Path | None = None,
         author: str | None = None,
         seed: int = 0,
+        chat_template: bool = False,
     ) -> Self:
         """Start a ledger on a base: `demo`, a Hub id (with `revision`) or a folder.
 
         `dtype` is what the model computes in (default: float32 on the CPU, else as stored); the
         weights keep the checkpoint's own dtype. `probes` is a file of prompts for the random
-        locality test. Raises: InvalidInput, Conflict (there is a ledger already), RemoteFailure.
+        locality test. With `chat_template` every prompt of the ledger is asked through the chat
+        template of the base. Raises: InvalidInput, Conflict (there is a ledger already),
+        UnsupportedModel, RemoteFailure.
         """
         from ledger.setup import create
 
@@ -76,6 +79,7 @@ class OpenedLedger:
             probes=probes,
             author=author or default_author(),
             seed=seed,
+            chat_template=chat_template,
         )
         return cls(folder, author=author)
 

@@ -41,6 +41,7 @@ def create(
     probes: Path | None,
     author: str,
     seed: int,
+    chat_template: bool = False,
 ) -> LedgerFolder:
     """Make `directory` a ledger.
 
@@ -63,6 +64,8 @@ def create(
     }
     if architecture.assumed is not None:
         config["assumed"] = architecture.assumed
+    if chat_template:
+        config["chat"] = _frame(found)
     made = _missing(folder.root)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -136,6 +139,14 @@ def _check_model(base: Base) -> Architecture:
     if not any((base.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         raise InvalidInput(f"{base.folder} has no tokenizer (tokenizer.json); add it to the folder")
     return architecture
+
+
+def _frame(base: Base) -> dict[str, str]:
+    """What the base's chat template puts around a prompt, fixed from here on."""
+    from editors.chat import frame_of
+    from editors.loading import read_tokenizer
+
+    return frame_of(read_tokenizer(base.folder)).to_json()
 
 
 def _probes(base_id: str, path: Path | None, seed: int) -> list[dict[str, str | None]]:

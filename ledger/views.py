@@ -19,7 +19,8 @@ Json = Mapping[str, Any]
 class BaseView:
     """The pinned base: how it is called, which commit, where it lies, its dtype, its digest.
 
-    `assumed`: of a model type that no table has, what was taken for what; else empty.
+    `assumed`: of a model type that no table has, what was taken for what; else empty. `chat`:
+    prompts go through the chat template.
     """
 
     id: str
@@ -29,6 +30,7 @@ class BaseView:
     digest: str
     model_type: str
     assumed: str = ""
+    chat: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from editors.chat import Frame
 from editors.prompts import context_templates
 from ledger.base import check, find_again
 from ledger.errors import IntegrityFailure
@@ -60,12 +61,13 @@ class Workspace:
     @cached_property
     def live(self) -> LiveModel:
         """The loaded model."""
-        versions = self.versions
+        versions, config = self.versions, self.record.config
         return LiveModel(
             versions,
             self._base,
-            dtype=self.record.config["compute_dtype"],
+            dtype=config["compute_dtype"],
             device=self.record.device or "cpu",
+            frame=Frame.from_json(config["chat"]) if "chat" in config else None,
         )
 
     @cached_property

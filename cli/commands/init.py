@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Prompts that no edit may disturb, asked after every edit.",
 )
+@click.option(
+    "--chat-template",
+    is_flag=True,
+    help="Ask and edit through the model's chat template: a prompt is what the user says.",
+)
 @common
 def command(
     invocation: Invocation,
@@ -56,6 +61,7 @@ def command(
     dtype: str | None,
     device: str,
     probes: Path | None,
+    chat_template: bool,
 ) -> int:
     """Make a ledger in DIR (this folder) for a base model."""
     from ledger import Ledger
@@ -68,6 +74,7 @@ def command(
         dtype=dtype,
         device=device,
         probes=probes,
+        chat_template=chat_template,
     ) as ledger:
         view = ledger.status()
     return invocation.emit("init", view, _layout(view))

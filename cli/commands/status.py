@@ -46,6 +46,7 @@ def layout(view: StatusView) -> Iterator[Item]:
             ("tags", tags),
             ("base", f"{base.id}{commit} ({base.model_type}, {base.dtype})"),
             ("assumed", base.assumed),
+            ("prompts", "asked through the chat template" if base.chat else ""),
             ("checkpoint", base.path),
             ("base digest", short(base.digest)),
             ("ledger", view.ledger),

@@ -16,17 +16,20 @@ from typing import Any
 
 import torch
 
+from editors.chat import Frame
 from editors.model import EditableModel
 from editors.prompts import TargetRow, target_row
+from ledger.chain import digest
 
 PROTOCOL = "kel.eval/1 teacher-forced argmax; greedy, natural stop, at most {} tokens"
 FREE_TOKENS = 16
 _BATCH = 64
 
 
-def protocol(free_tokens: int = FREE_TOKENS) -> str:
+def protocol(frame: Frame | None = None, free_tokens: int = FREE_TOKENS) -> str:
     """The text stored with each number, so that only comparable numbers are compared."""
-    return PROTOCOL.format(free_tokens)
+    asked = "" if frame is None else f"; chat template {digest(frame.to_json())[:12]}"
+    return PROTOCOL.format(free_tokens) + asked
 
 
 @dataclass(frozen=True)

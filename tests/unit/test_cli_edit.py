@@ -252,7 +252,8 @@ def test_arguments_reach_the_ledger(kel, argv, method, args, kwargs):
 def test_init_is_told_everything(kel, tmp_path):
     probes = tmp_path / "probes.txt"
     probes.write_text("p")
-    kel("init", "d", "--base", "b", "--revision", "r", "--dtype", "bfloat16", "--probes", probes)
+    named = ("--base", "b", "--revision", "r", "--dtype", "bfloat16", "--probes", probes)
+    kel("init", "d", *named, "--chat-template")
     assert kel.ledger.calls["init"] == [
         (
             (Path("d"),),
@@ -261,6 +262,7 @@ def test_init_is_told_everything(kel, tmp_path):
                 "revision": "r",
                 "dtype": "bfloat16",
                 "device": "cpu",
+                "chat_template": True,
                 "probes": probes,
                 "author": None,
             },

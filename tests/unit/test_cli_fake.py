@@ -140,8 +140,9 @@ class FakeLedger:
         self.closed = True
 
     def init(self, directory, *, base, revision=None, dtype=None, device="cpu", probes=None,
-             author=None):  # fmt: skip
+             author=None, chat_template=False):  # fmt: skip
         given = {"base": base, "revision": revision, "dtype": dtype, "device": device}
+        given["chat_template"] = chat_template
         return self._do("init", self, directory, **given, probes=probes, author=author)
 
     def open(self, directory=None):

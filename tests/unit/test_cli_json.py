@@ -115,7 +115,7 @@ def test_status_holds_the_whole_state(kel):
     body = kel("status", "--json").json
     assert body.pop("schema") == "kel.status/1"
     assert body == plain(STATUS)
-    fields = ["id", "revision", "path", "dtype", "digest", "model_type", "assumed"]
+    fields = ["id", "revision", "path", "dtype", "digest", "model_type", "assumed", "chat"]
     assert list(body["base"]) == fields
 
 

@@ -67,6 +67,14 @@ def test_outside_of_a_ledger_the_status_is_2(kel, tmp_path, monkeypatch):
     assert "kel init" in body["error"]["message"]
 
 
+def test_a_base_without_a_chat_template_is_refused_and_leaves_nothing(kel, tmp_path):
+    folder = tmp_path / "chat"
+    status, body = kel("init", str(folder), "--base", "demo", "--chat-template")
+    assert (status, body["error"]["code"]) == (2, "UnsupportedModel")
+    assert "has no chat template" in body["error"]["message"]
+    assert not folder.exists()
+
+
 def test_a_second_init_is_a_conflict(kel, place):
     status, body = kel("init", str(place), "--base", "demo")
     assert (status, body["error"]["exit"]) == (5, 5)

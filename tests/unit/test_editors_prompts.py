@@ -74,7 +74,7 @@ def test_the_position_equals_that_of_separate_tokenisation(
 
 def test_bos_is_kept_and_a_final_eos_is_dropped() -> None:
     tokenizer = tiny_tokenizer(bos=True)
-    fake: Any = SimpleNamespace(tokenizer=tokenizer, end_ids=frozenset([1]))
+    fake: Any = SimpleNamespace(tokenizer=tokenizer, end_ids=frozenset([1]), frame=None)
     plain = encode(fake, "Ada")
     assert plain.ids[0] == tokenizer.bos_token_id
     assert plain.spans[0] == (0, 0)
@@ -93,7 +93,7 @@ def test_a_merge_over_the_end_of_the_subject_counts_as_the_subject() -> None:
 
 
 def test_a_tokenizer_without_offsets_is_refused() -> None:
-    slow: Any = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False), end_ids=frozenset())
+    slow: Any = SimpleNamespace(tokenizer=SimpleNamespace(is_fast=False), frame=None)
     with pytest.raises(UnsupportedModel, match="no character offsets"):
         encode(slow, "Ada")
 
@@ -134,7 +134,7 @@ def test_labels_are_the_target_and_the_row_lacks_only_its_last_token(
 
 def test_a_target_merged_into_the_subject_is_refused() -> None:
     merged = fake_tokenizer([3, 4], [(0, 1), (1, 4)])
-    fake: Any = SimpleNamespace(tokenizer=merged, end_ids=frozenset())
+    fake: Any = SimpleNamespace(tokenizer=merged, end_ids=frozenset(), frame=None)
     with pytest.raises(InvalidRequest, match="merges the end of the subject"):
         target_row(fake, "北京", "是的", subject=(0, 2))
     with pytest.raises(InvalidRequest, match="lengthen the prompt"):
