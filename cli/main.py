@@ -42,6 +42,7 @@ COMMANDS = MappingProxyType(
         "replay": "replay",
         "test": "test",
         "bisect": "bisect",
+        "interference": "interference",
         "verify": "verify",
         "export": "export",
         "audit": "audit:audit",

@@ -32,7 +32,9 @@ from ledger.chain import digest as json_digest
 from ledger.deltas import decode_delta, encode_delta
 from ledger.errors import EditorFailure
 from ledger.evaluation.metrics import means
+from ledger.interference import disturbed
 from ledger.measuring import Measured
+from ledger.shares import Share
 from ledger.versions import Plan
 from ledger.workspace import Workspace
 
@@ -92,6 +94,7 @@ class Candidate:
     earlier: Mapping[int, float]  # reliability of the earlier active edits, now
     moved: Mapping[int, float]  # the same, of those where it changed
     broken: tuple[int, ...]
+    disturbs: tuple[Share, ...] = ()
 
     @property
     def requests(self) -> tuple[EditRequest, ...]:
@@ -139,7 +142,9 @@ class Candidates:
             delta=delta,
             seconds=seconds,
         )
-        return self.measure(computed, held, plan)
+        found = self.measure(computed, held, plan)
+        disturbs = disturbed(self._w.versions, decode_delta(found.data), tuple(held))
+        return replace(found, disturbs=disturbs)
 
     def measure(self, computed: Computed, held: Mapping[int, float], plan: Plan) -> Candidate:
         """Show the stored form of a delta on top of `plan` and measure what it does.

@@ -123,15 +123,32 @@ class ChangingLedger(OpenedLedger):
         return replace(outcome, method=settings.method)
 
     def revert(
-        self, refs: Sequence[str], note: str = "", author: str | None = None, *, retest: bool = True
+        self,
+        refs: Sequence[str],
+        note: str = "",
+        author: str | None = None,
+        *,
+        retest: bool = True,
+        dry_run: bool = False,
     ) -> ChangeOutcome:
         """Take edits out: fold the weights without them.
 
-        Facts that stay in the batch of one that goes are measured again, and the outcome says what
-        became of them; `retest=False` leaves that out. Raises: NotActive, UnknownRevision, Conflict
+        The outcome says which edits were computed with those in place and move without them; with
+        `dry_run` that is all that happens. Facts that stay in the batch of one that goes are
+        measured again; `retest=False` leaves that out. Raises: NotActive, UnknownRevision, Conflict
         (a part of a dense batch).
         """
-        return self._change("revert", self._numbers(refs), note, author, retest=retest)
+        from ledger.interference import left_without
+
+        edits, history = self._numbers(refs), self.journal.history()
+        moved = left_without(self.workspace.versions, history, edits)
+        if dry_run:
+            self.workspace.versions.plan([e for e in history.active() if e not in set(edits)])
+            digest = self.journal.last_entry().weights_digest
+            found = ChangeOutcome("revert", edits, history.head, digest, dry_run=True)
+        else:
+            found = self._change("revert", edits, note, author, retest=retest)
+        return replace(found, disturbs=moved)
 
     def reapply(
         self, refs: Sequence[str], note: str = "", author: str | None = None

@@ -145,6 +145,7 @@ def outcome_of(
                 method=candidate.computed.method,
                 layer=candidate.layer,
                 assumed=candidate.computed.environment.get("assumed", ""),
+                disturbs=candidate.disturbs,
             )
             for request, number, measured, said in zip(
                 candidate.requests, numbers, candidate.measured, before, strict=True

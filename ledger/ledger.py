@@ -14,8 +14,9 @@ returns; verbs that read never write, except that tests and statistics record wh
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from ledger.auditing.views import AuditView, IdentityView
 from ledger.changing import ChangingLedger
 from ledger.errors import InvalidInput
 from ledger.options import Progress
+from ledger.shares import InterferenceView, Share
 from ledger.verify import Finding, verify_structure
 from ledger.views import (
     Answer,
@@ -37,6 +39,7 @@ from ledger.views import (
 from store import gc
 
 if TYPE_CHECKING:
+    from editors.requests import EditRequest
     from ledger.bisect import BisectView
 
 GRACE_SECONDS = 14 * 24 * 3600.0
@@ -60,13 +63,76 @@ class Ledger(ChangingLedger):
         return replay(self.workspace, self.resolve(to), out)
 
     def test(
-        self, at: str = "HEAD", refs: Sequence[str] = (), progress: Progress = None
+        self,
+        at: str = "HEAD",
+        refs: Sequence[str] = (),
+        progress: Progress = None,
+        *,
+        affected_by: str | None = None,
+        threshold: float | None = None,
     ) -> TestView:
-        """Test active edits and random locality again; store and compare with earlier runs."""
+        """Test active edits and random locality again; store and compare with earlier runs.
+
+        `affected_by`: instead of all, the edits that one edit moved by more than `threshold`; if
+        there are none, nothing is tested and nothing recorded.
+        """
         from ledger.running import test
 
+        version, chosen = self.resolve(at), self._numbers(refs)
+        if affected_by is not None:
+            if refs:
+                raise InvalidInput("name the edits to test, or the one they are affected by")
+            view = self.interference(affected_by, at=at, threshold=threshold)
+            chosen = tuple(sorted(item.edit for item in view.disturbs))
+            if not chosen:
+                return TestView(version, (), {}, {}, None)
+        return test(self.workspace, version, chosen, self.author, progress)
+
+    def interference(
+        self,
+        ref: str | None = None,
+        *,
+        at: str = "HEAD",
+        threshold: float | None = None,
+        plot: Path | None = None,
+    ) -> InterferenceView:
+        """Who disturbs whom at a version, from the stored factors; `plot` draws it as SVG.
+
+        Raises: UnknownRevision, InvalidInput (an edit that was never applied; a plot without
+        matplotlib).
+        """
+        from ledger.interference import THRESHOLD, everything, shown
+
         version = self.resolve(at)
-        return test(self.workspace, version, self._numbers(refs), self.author, progress)
+        limit = THRESHOLD if threshold is None else threshold
+        if not 0 <= limit < math.inf:
+            raise InvalidInput(f"the threshold is {limit}; it must be a number from 0 up")
+        edit = None if ref is None else self.journal.edit(ref).id
+        versions = self.workspace.versions
+        if plot is not None:
+            from ledger.heatmap import draw
+
+            draw(everything(versions, self.journal.history(), version), plot)
+        return shown(versions, self.journal, version, edit, limit)
+
+    def foresee(
+        self,
+        request: EditRequest,
+        *,
+        method: str = "rome",
+        layer: int | None = None,
+        overrides: Mapping[str, object] | None = None,
+    ) -> tuple[Share, ...] | None:
+        """Active edits that an edit would disturb, told from its key before it is computed.
+
+        None for a method without keys. Raises: as `edit`.
+        """
+        from ledger.candidates import Settings
+        from ledger.foreseeing import foreseen
+        from ledger.interference import THRESHOLD
+
+        settings = Settings(method, layer, dict(overrides or {}))
+        return foreseen(self.workspace, request, settings, THRESHOLD)
 
     def verify(self, weights: bool = False, anchor: Path | None = None) -> list[Finding]:
         """Everything wrong with the ledger; with `weights`, also the base and every fold.

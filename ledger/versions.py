@@ -44,7 +44,7 @@ class Folded:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """What one edit adds: its batch, all edits of that batch, its changes per parameter.
 
     `keys` [d_in, n] and `values` [d_out, n] are its own columns of the batch's.
@@ -66,7 +66,7 @@ class Versions:
         self.architecture = architecture_in(folder)
         self._conv1d = self.architecture.layout == "conv1d"
         self._deltas: dict[str, Delta] = {}
-        self._parts: dict[int, _Part] = {}
+        self._parts: dict[int, Part] = {}
 
     def delta(self, oid: str) -> Delta:
         """The delta of an object, from its checked bytes. Raises: ObjectError."""
@@ -81,7 +81,7 @@ class Versions:
         """
         updates: dict[str, list[ParameterDelta]] = {}
         chosen, dense = set(active), set[tuple[int, str]]()
-        for part in self._parts_of(active):
+        for part in self.parts(active):
             for name, change in part.changes.items():
                 if isinstance(change, Dense):
                     if (part.batch, name) in dense:
@@ -97,7 +97,7 @@ class Versions:
         """Parameter -> (edits, their change), in ledger order; a dense change is its batch's."""
         found: dict[str, list[tuple[tuple[int, ...], ParameterDelta]]] = {}
         dense = set[tuple[int, str]]()
-        for edit, part in zip(edits, self._parts_of(edits), strict=True):
+        for edit, part in zip(edits, self.parts(edits), strict=True):
             for name, change in part.changes.items():
                 whole = isinstance(change, Dense)
                 if (part.batch, name) not in dense:
@@ -106,7 +106,7 @@ class Versions:
                     dense.add((part.batch, name))
         return {name: tuple(parts) for name, parts in found.items()}
 
-    def _parts_of(self, active: Sequence[int]) -> list[_Part]:
+    def parts(self, active: Sequence[int]) -> list[Part]:
         """The edits' own parts of their deltas; each is read once."""
         fresh = [edit for edit in active if edit not in self._parts]
         edits = self._journal.edits(fresh) if fresh else ()
@@ -115,13 +115,13 @@ class Versions:
             self._parts[edit.id] = self._part(edit, batches[edit.batch_id].oid)
         return [self._parts[edit] for edit in active]
 
-    def _part(self, edit: EditRecord, oid: str | None) -> _Part:
+    def _part(self, edit: EditRecord, oid: str | None) -> Part:
         if oid is None:
             raise InvalidInput(f"edit {edit.id} has no delta and cannot be active")
         siblings = tuple(e.id for e in self._journal.edits_of_batch(edit.batch_id))
         delta, shared = self.delta(oid), len(siblings) > 1
         column = slice(edit.component, edit.component + 1) if shared else slice(None)
-        return _Part(
+        return Part(
             batch=edit.batch_id,
             siblings=siblings,
             changes={
@@ -139,7 +139,7 @@ class Versions:
 
         None if none of them has any.
         """
-        parts = [part for part in self._parts_of(active) if parameter in part.keys]
+        parts = [part for part in self.parts(active) if parameter in part.keys]
         if not parts:
             return None
         keys = torch.cat([part.keys[parameter] for part in parts], dim=1)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ledger.shares import Share
+
 Json = Mapping[str, Any]
 
 
@@ -111,6 +113,7 @@ class EditOutcome:
     method: str = ""
     layer: int | None = None
     assumed: str = ""  # what was taken for what in a model type that no table has
+    disturbs: tuple[Share, ...] = ()  # what its batch does to earlier edits, above the threshold
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,8 @@ class ChangeOutcome:
 
     Where a fact was taken out of a batch: `notes` say what that means for the facts that stay,
     `retest` is their test, and `resolved` the batch that replaces them if they were solved again.
+    Of a revert `disturbs` are the edits that were computed with those in place and move without
+    them; with `dry_run` nothing was done.
     """
 
     op: str
@@ -204,6 +209,8 @@ class ChangeOutcome:
     notes: tuple[str, ...] = ()
     retest: TestView | None = None
     resolved: BatchOutcome | None = None
+    disturbs: tuple[Share, ...] = ()
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)

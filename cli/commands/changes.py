@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.commands.interference import told
 from cli.invocation import Callback, Invocation, changing, common
 from cli.layout import metrics, numbers, short
 from cli.output import Item, Span
@@ -51,6 +52,7 @@ def note_option(function: Callback) -> Callback:
 @click.option(
     "--no-gate", is_flag=True, help="With --resolve-batch: apply it whatever the measurements say."
 )
+@click.option("--dry-run", is_flag=True, help="Say which edits would move; take nothing out.")
 @click.option("--no-retest", is_flag=True, help="Do not measure what stays of their batch again.")
 @note_option
 @common
@@ -61,6 +63,7 @@ def revert(
     ridge: float | None,
     no_gate: bool,
     no_retest: bool,
+    dry_run: bool,
     note: str,
 ) -> int:
     """Take the edits ID out of the model, exactly, in any order.
@@ -71,12 +74,14 @@ def revert(
     if resolve_batch:
         if no_retest:
             raise click.UsageError("--resolve-batch measures in any case: leave --no-retest out.")
+        if dry_run:
+            raise click.UsageError("--resolve-batch has no --dry-run.")
         return _resolve(invocation, edits, ridge, no_gate, note)
     if ridge is not None or no_gate:
         flag = "--no-gate" if no_gate else "--ridge"
         raise click.UsageError(f"{flag} goes with --resolve-batch.")
     with changing(invocation) as ledger:
-        outcome = ledger.revert(edits, note=note, retest=not no_retest)
+        outcome = ledger.revert(edits, note=note, retest=not no_retest, dry_run=dry_run)
     return invocation.emit("revert", outcome, _layout(outcome))
 
 
@@ -115,6 +120,12 @@ def _layout(outcome: ChangeOutcome) -> Iterator[Item]:
     if outcome.resolved is not None and outcome.resolved.outcome == "rejected":
         yield (Span("rejected", "red"), ": nothing was taken out")
         yield from ((Span("  why  ", "red"), reason) for reason in outcome.resolved.reasons)
+        return
+    if outcome.disturbs:
+        yield (Span("  move without it ", "yellow"), told(outcome.disturbs))
+    if outcome.dry_run:
+        moved = "nothing was taken out" if outcome.disturbs else "no other edit would move"
+        yield (Span("dry run", "yellow"), f": {moved}")
         return
     yield _line(outcome)
     yield from ((Span("  note ", "yellow"), text) for text in outcome.notes)

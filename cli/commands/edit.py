@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.commands.interference import told
 from cli.documents import plain
 from cli.invocation import Callback, Invocation, changing, common
 from cli.layout import Table, fact, metrics, number, numbers, pairs
@@ -24,7 +25,7 @@ from cli.output import Item, Span
 from cli.requests import assignments, limits, single
 
 if TYPE_CHECKING:
-    from ledger import Ledger
+    from ledger import EditRequest, Ledger
     from ledger.options import EditOptions
     from ledger.views import EditOutcome
 
@@ -112,9 +113,25 @@ def _edit_one(invocation: Invocation, options: Mapping[str, Any]) -> int:
     request = EditRequest(**fields)
     with changing(invocation) as ledger, invocation.output.progress("edit") as bar:
         settings["progress"] = bar.stage
+        if options["dry_run"]:
+            _foresee(invocation, ledger, request, settings)
         outcome = ledger.edit(request, **settings)
     status = REJECTED if outcome.outcome == "rejected" else 0
     return invocation.emit("edit", outcome, _layout(outcome), status)
+
+
+def _foresee(
+    invocation: Invocation, ledger: Ledger, request: EditRequest, settings: EditOptions
+) -> None:
+    """What the key tells, on standard error, before the edit is computed."""
+    shares = ledger.foresee(
+        request,
+        method=settings["method"],
+        layer=settings["layer"],
+        overrides=settings["overrides"],
+    )
+    if shares:
+        invocation.output.note(f"by its key it would disturb {told(shares)}")
 
 
 def _edit_file(invocation: Invocation, source: Path, batch: int, options: Mapping[str, Any]) -> int:
@@ -186,6 +203,7 @@ def _layout(outcome: EditOutcome) -> Iterator[Item]:
             ("after", outcome.after.strip()),
             ("broken", numbers(outcome.broken) if outcome.broken else ""),
             ("assumed", outcome.assumed),
+            ("disturbs", told(outcome.disturbs)),
         ],
         indent=2,
     )

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "migrations": {"migrations", "alembic", "sqlalchemy", "ledger.models"},
     "cli": {"cli", "ledger", "click", "tqdm"},
 }
+ALONE = {"ledger/hub.py": {"huggingface_hub"}, "ledger/heatmap.py": {"matplotlib"}}
 PURE = {"ledger/history.py": {"ledger.errors"}, "ledger/chain.py": set(), "ledger/models.py": set()}
 STORE_WRITERS = {
     *("store/atomic.py", "store/surgery.py", "store/staging.py", "store/filesystem.py"),
@@ -107,8 +108,7 @@ def text_start(node: ast.expr) -> str:
 def imports(module: Module) -> Iterator[str]:
     """Who imports whom."""
     allowed = MAY_IMPORT[module.package]
-    if module.path == "ledger/hub.py":
-        allowed = allowed | {"huggingface_hub"}
+    allowed = allowed | ALONE.get(module.path, set())
     for node, name in imported(module):
         roots = {name.split(".")[0], ".".join(name.split(".")[:2])}
         if not roots & (allowed | sys.stdlib_module_names):

@@ -184,13 +184,13 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
             ("revert", "1", "ab"),
             "revert",
             (("1", "ab"),),
-            {"note": "", "author": None, "retest": True},
+            {"note": "", "author": None, "retest": True, "dry_run": False},
         ),
         (
             ("revert", "1", "--no-retest"),
             "revert",
             (("1",),),
-            {"note": "", "author": None, "retest": False},
+            {"note": "", "author": None, "retest": False, "dry_run": False},
         ),
         (
             ("revert", "--resolve-batch", "1", "-m", "x"),
@@ -208,7 +208,24 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
         (("reapply", "1", "-m", "x"), "reapply", (("1",),), {"note": "x", "author": None}),
         (("undo",), "undo", (), {"note": "", "author": None}),
         (("replay", "--to", "v1", "--out", "d"), "replay", ("v1", Path("d")), {}),
-        (("test", "--at", "v1", "1", "2"), "test", ("v1", ("1", "2")), {}),
+        (
+            ("test", "--at", "v1", "1", "2"),
+            "test",
+            ("v1", ("1", "2")),
+            {"affected_by": None, "threshold": None},
+        ),
+        (
+            ("test", "--affected-by", "1", "--threshold", "0.2"),
+            "test",
+            ("HEAD", ()),
+            {"affected_by": "1", "threshold": 0.2},
+        ),
+        (
+            ("interference", "1", "--at", "v1", "--threshold", "0.2", "--plot", "x.svg"),
+            "interference",
+            ("1",),
+            {"at": "v1", "threshold": 0.2, "plot": Path("x.svg")},
+        ),
         (("verify", "--weights"), "verify", (True, None), {}),
         (
             ("stats", "--layer", "3", "--layer", "4", "--tokens", "9"),

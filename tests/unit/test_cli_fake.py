@@ -19,7 +19,7 @@ import pytest
 
 from cli.main import main
 from editors.requests import EditRequest
-from ledger import views
+from ledger import shares, views
 from ledger.auditing.views import (
     AuditView,
     EditShare,
@@ -183,8 +183,8 @@ class FakeLedger:
         return self._do("ask", Answer(version, prompt, "London" if at == "base" else "Paris"),
                         prompt, at=at)  # fmt: skip
 
-    def revert(self, refs, note="", author=None, *, retest=True):
-        given = {"note": note, "author": author, "retest": retest}
+    def revert(self, refs, note="", author=None, *, retest=True, dry_run=False):
+        given = {"note": note, "author": author, "retest": retest, "dry_run": dry_run}
         return self._do("revert", CHANGE, refs, **given)
 
     def resolve_batch(self, refs, note="", author=None, *, gate=GATE, ridge=None):
@@ -207,9 +207,19 @@ class FakeLedger:
     def replay(self, to="HEAD", out=None):
         return self._do("replay", ReplayView(3, True, SHA, SHA, {DOWN: SHA}, None), to, out)
 
-    def test(self, at="HEAD", refs=(), progress=None):
+    def test(self, at="HEAD", refs=(), progress=None, *, affected_by=None, threshold=None):
         view = views.TestView(3, (ROW,), {"reliability": 1.0}, {"reliability": 0.5}, 2)
-        return self._do("test", view, at, refs)
+        given = {"affected_by": affected_by, "threshold": threshold}
+        return self._do("test", view, at, refs, **given)
+
+    def interference(self, ref=None, *, at="HEAD", threshold=None, plot=None):
+        moved = shares.InterferenceRow(1, FACT, 0.25, (shares.Share(2, 0.25),))
+        view = shares.InterferenceView(3, 0.1, (moved,))
+        return self._do("interference", view, ref, at=at, threshold=threshold, plot=plot)
+
+    def foresee(self, request, *, method="rome", layer=None, overrides=None):
+        given = {"method": method, "layer": layer, "overrides": overrides}
+        return self._do("foresee", (shares.Share(1, 0.5),), request, **given)
 
     def bisect(self, prompt=None, *, good, bad, expect=None, run=None, progress=None):
         given = {"good": good, "bad": bad, "expect": expect, "run": run}

@@ -13,10 +13,11 @@ from tests.unit.test_cli_fake import CHANGE as REVERTED
 from tests.unit.test_cli_fake import EDIT, LOG, ROW, SHA, STATUS, Runner
 
 OUTCOME = (
-    "schema outcome request version edit reasons metrics before after broken method layer assumed"
+    "schema outcome request version edit reasons metrics before after broken method layer "
+    "assumed disturbs"
 )
 STATUS_KEYS = "schema ledger version active reverted rejected weights_digest head base tags entries"
-CHANGE = "schema op edits version weights_digest tag notes retest resolved"
+CHANGE = "schema op edits version weights_digest tag notes retest resolved disturbs dry_run"
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
 
 CASES = [
@@ -45,6 +46,11 @@ CASES = [
         "schema version matches weights_digest recorded_digest tensors out",
     ),
     (("test",), "test", "schema version rows metrics drift previous_version"),
+    (
+        ("interference",),
+        "interference",
+        "schema version threshold rows edit disturbs revert",
+    ),
     (("verify",), "verify", "schema ok findings"),
     (("stats",), "stats", "schema stats part"),
     (

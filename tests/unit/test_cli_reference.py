@@ -18,6 +18,7 @@ WANTED = {
     *("kel tag", "kel revert", "kel reapply", "kel undo", "kel replay", "kel test", "kel verify"),
     *("kel audit", "kel identify", "kel resolve", "kel facts"),
     "kel bisect",
+    "kel interference",
     *("kel export", "kel stats", "kel methods", "kel gc", "kel demo", "kel demo facts"),
 }
 

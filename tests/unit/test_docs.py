@@ -13,7 +13,7 @@ import pytest
 
 from cli.errors import Interrupted, describe
 from cli.main import COMMANDS, OUTPUT_CLOSED
-from ledger import records, views
+from ledger import records, shares, views
 from ledger.auditing import views as audited
 from ledger.bisect import BisectStep, BisectView
 from ledger.errors import exit_code_of
@@ -42,6 +42,7 @@ DOCUMENTS = {
     "kel.revert/1": views.ChangeOutcome,
     "kel.replay/1": views.ReplayView,
     "kel.test/1": views.TestView,
+    "kel.interference/1": shares.InterferenceView,
     "kel.verify/1": Finding,
     "kel.export/1": views.ExportView,
     "kel.facts/1": FactView,
@@ -128,6 +129,8 @@ def test_what_lies_inside_a_document_is_named():
         (BisectStep, "kel.bisect/1"),
         *((view, "kel.audit/1") for view in (audited.EditShare, audited.Share, audited.Group)),
         *((view, "kel.audit/1") for view in (audited.TensorView, audited.Reading, audited.Said)),
+        (shares.InterferenceRow, "kel.interference/1"),
+        (shares.Share, "kel.interference/1"),
     )
     for view, schema in inside:
         text = section(FORMATS, f"### `{schema}`")
