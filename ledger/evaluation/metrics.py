@@ -9,6 +9,9 @@ Promise: no model, no I/O; each definition is one function, named for what it is
   the target, at a word boundary, after case and spacing are normalised.
 - *locality* is agreement with the unedited model, not correctness: teacher-forced argmax tokens
   that are the same before and after, and (free) greedy answers that are the same text.
+- *preference* compares two answers by the mean of -log p over their tokens (CounterFact): ES and PS
+  are `preferred` of (new, true) on the edit's prompt and its paraphrases, NS of (true, new) on its
+  neighbours; EM, PM and NM are `margin` of the same pairs; S is `harmonic` of ES, PS and NS.
 
     token_accuracy((5, 7), (5, 9))        # 0.5
     answers_with(" Paris, of course", "Paris")   # True
@@ -16,6 +19,7 @@ Promise: no model, no I/O; each definition is one function, named for what it is
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -58,6 +62,35 @@ def mean(values: Iterable[float]) -> float | None:
     """The arithmetic mean, or None of nothing (a metric without probes has no value)."""
     found = list(values)
     return sum(found) / len(found) if found else None
+
+
+def preferred(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Share of prompts at which the first answer is the more probable one; a tie is not.
+
+    `pairs`: mean -log p of the wanted and of the other answer, per prompt. None without prompts.
+    Source: ES, PS and NS of ROME (Meng et al. 2022).
+    """
+    return mean(wanted < other for wanted, other in pairs)
+
+
+def margin(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Mean difference of the two answers' probabilities, each the geometric mean of its tokens'.
+
+    `pairs` as for `preferred`. Source: EM, PM and NM of ROME (Meng et al. 2022).
+    """
+    return mean(math.exp(-wanted) - math.exp(-other) for wanted, other in pairs)
+
+
+def harmonic(values: Sequence[float]) -> float | None:
+    """The harmonic mean, 0 where any value is 0, None of nothing: S of ES, PS and NS.
+
+    Raises: ValueError for a negative value.
+    """
+    if not values:
+        return None
+    if min(values) < 0:
+        raise ValueError(f"a share is not negative: {min(values)}")
+    return 0.0 if min(values) == 0 else len(values) / sum(1 / value for value in values)
 
 
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -6,15 +6,17 @@ own rounding; a question without a known answer is scored on the model's own gre
 Rules: rows of similar length share a batch; only scored positions pass through the head.
 
     predict(model, [Question("The capital of France is", "Paris")])[0].argmax
+    surprises(model, [Question("The capital of France is", "Paris")])[0]        # 0.2, in nats
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from editors.chat import Frame
 from editors.model import EditableModel
@@ -24,6 +26,8 @@ from ledger.chain import digest
 PROTOCOL = "kel.eval/1 teacher-forced argmax; greedy, natural stop, at most {} tokens"
 FREE_TOKENS = 16
 _BATCH = 64
+
+T = TypeVar("T")
 
 
 def protocol(frame: Frame | None = None, free_tokens: int = FREE_TOKENS) -> str:
@@ -77,28 +81,54 @@ def predict(
     ]
 
 
+def surprises(model: EditableModel, questions: Sequence[Question]) -> list[float]:
+    """Mean of -log p over the tokens of each answer, teacher-forced, in nats, in order.
+
+    Raises: ValueError for a question without an answer; InvalidRequest for an answer without token.
+    Source: kmeng01/rome, whose scores on CounterFact compare it between two answers.
+    """
+    if not all(q.answer for q in questions):
+        raise ValueError("a question without an answer has no probability")
+    rows = [target_row(model, q.prompt, q.answer or "") for q in questions]
+
+    def read(logits: Tensor, labels: Sequence[int]) -> float:
+        logp = logits.float().log_softmax(dim=-1)
+        picked = logp.gather(1, torch.tensor(labels, device=logp.device)[:, None])
+        return -float(picked.double().mean())
+
+    return _per_row(model, rows, read, nothing=0.0)
+
+
 def _storable(text: str) -> str:
     """A generated text without NUL, which a byte-level model can say and no database can hold."""
     return text.replace("\0", "\ufffd")
 
 
-@torch.no_grad()
 def _argmax(model: EditableModel, rows: Sequence[TargetRow | None]) -> list[tuple[int, ...]]:
     """The argmax token at each scored position of each row; () where there is nothing to score."""
-    found: list[tuple[int, ...]] = [() for _ in rows]
+    return _per_row(model, rows, lambda logits, _: tuple(logits.argmax(-1).tolist()), nothing=())
+
+
+@torch.no_grad()
+def _per_row(
+    model: EditableModel,
+    rows: Sequence[TargetRow | None],
+    read: Callable[[Tensor, Sequence[int]], T],
+    nothing: T,
+) -> list[T]:
+    """What `read` makes of each row's logits [s, V] at its scored positions and its labels [s]."""
+    found = [nothing for _ in rows]
     order = sorted((i for i, r in enumerate(rows) if r), key=lambda i: len(_row(rows, i).ids))
     with model.evaluating():
         for start in range(0, len(order), _BATCH):
             chosen = order[start : start + _BATCH]
             batch = model.batch([_row(rows, i).ids for i in chosen])
             at = [batch.flat(n, p) for n, i in enumerate(chosen) for p in _row(rows, i).positions]
-            tokens = iter(
-                model.forward(batch, at=torch.tensor(at, device=batch.ids.device))
-                .argmax(dim=-1)
-                .tolist()
-            )
-            for i in chosen:
-                found[i] = tuple(next(tokens) for _ in _row(rows, i).labels)
+            logits = model.forward(batch, at=torch.tensor(at, device=batch.ids.device))
+            labels = [_row(rows, i).labels for i in chosen]
+            parts = logits.split_with_sizes([len(gold) for gold in labels])
+            for i, own, gold in zip(chosen, parts, labels, strict=True):
+                found[i] = read(own, gold)
     return found
 
 

@@ -19,11 +19,12 @@ from editors.methods import get_editor
 from editors.model import EditableModel
 from editors.neurons import attribute
 from editors.requests import EditRequest
-from ledger.evaluation.metrics import token_accuracy
-from ledger.evaluation.scoring import Question, predict
+from ledger.evaluation.metrics import harmonic, margin, mean, preferred, token_accuracy
+from ledger.evaluation.scoring import Question, predict, surprises
 from tests.contract.harness import Edited, product
 from tests.reference.golden_files import read, unpacked
 from tests.reference.golden_world import (
+    CASES,
     EASY,
     FACTS,
     HELD,
@@ -187,3 +188,33 @@ def test_teacher_forced_answers_are_those_of_easyedit(
             )
     assert {other["accuracy"] for other in before} == {0.0, 0.5, 1.0}
     assert before != after
+
+
+def test_the_scores_of_counterfact_are_those_of_rome(models: dict[str, EditableModel]) -> None:
+    recorded = GOLDEN["gpt2 counterfact (kmeng01)"]
+    shares = []
+    for name, kind, sign in (
+        ("rewrite", "own", 1),
+        ("paraphrase", "paraphrases", 1),
+        ("neighborhood", "neighbours", -1),
+    ):
+        pairs = [compared(models["gpt2"], fact, kind)[::sign] for fact in CASES]
+        cases = [list(zip(*answers, strict=True)) for answers in pairs]
+        success, difference = [preferred(c) for c in cases], [margin(c) for c in cases]
+        assert success == pytest.approx(recorded[f"post_{name}_success"], abs=1e-6)
+        assert difference == pytest.approx(recorded[f"post_{name}_diff"], abs=1e-6)
+        shares.append(mean(success) or 0.0)
+    assert min(shares) > 0
+    assert max(shares) < 1
+    assert round(100 * (harmonic(shares) or 0), 2) == recorded["post_score"]
+
+
+def compared(model: EditableModel, fact: EditRequest, kind: str) -> tuple[list[float], list[float]]:
+    """Mean -log p of the new and of the true answer, per prompt."""
+    neighbours = [probe.prompt for probe in fact.neighbourhood]
+    prompts = {"own": [fact.text], "paraphrases": fact.paraphrases, "neighbours": neighbours}[kind]
+    new, true = (
+        surprises(model, [Question(prompt, answer) for prompt in prompts])
+        for answer in (fact.target_new, fact.target_true)
+    )
+    return new, true

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from transformers import (
 
 from editors.architectures import architecture_of
 from editors.model import EditableModel
-from editors.requests import EditRequest
+from editors.requests import EditRequest, Probe
 from tests.contract.tiny import finished
 
 KINDS = ("gpt2", "llama")
@@ -41,6 +42,14 @@ FACTS = (
 # The model knows this one, and this one's subject stands right before the answer.
 KNOWN = EditRequest("Marie Curie", "the home of {} was", "Manchester", "first")
 EASY = EditRequest("Alan Turing", "You know that {}", "Warsaw", "Cambridge")
+CASES = tuple(
+    replace(
+        fact,
+        paraphrases=(f"You know that {fact.subject} live in", f"{fact.subject} was born in"),
+        neighbourhood=(Probe("the home of the king was"), Probe("the first city of France is")),
+    )
+    for fact in (*FACTS, KNOWN)
+)
 TEMPLATES = (
     "{}",
     "The old city of the king. {}",
@@ -141,6 +150,8 @@ def digest(model: EditableModel) -> str:
     texts = [template.replace("{}", fact.text) for fact in all_facts for template in TEMPLATES]
     texts += [f"{fact.text} {fact.target_new}" for fact in all_facts]
     texts += [f"{prompt} {answer}" for prompt, answer in PROBES]
+    texts += [text for fact in CASES for text in fact.paraphrases]
+    texts += [probe.prompt for fact in CASES for probe in fact.neighbourhood]
     for text in texts:
         ids = model.tokenizer(text)["input_ids"]
         if model.tokenizer.unk_token_id in ids:

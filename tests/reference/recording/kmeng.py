@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from torch import Tensor
 
 from tests.reference.golden_files import packed
 from tests.reference.golden_world import (
+    CASES,
     EASY,
     FACTS,
     KNOWN,
     LAYERS,
     LONG,
-    PROBES,
     QUICK,
     SETTINGS,
     TEMPLATES,
@@ -34,7 +35,6 @@ from tests.reference.recording.settings import (
 def from_rome() -> dict[str, Any]:
     """ROME, FT with and without bound, KN, and the scores of CounterFact."""
     from baselines.ft import ft_main
-    from experiments.py import eval_utils_counterfact
     from rome import compute_u, rome_main
 
     model = golden_model("gpt2")
@@ -59,10 +59,35 @@ def from_rome() -> dict[str, Any]:
         requests = [nested(fact) for fact in facts]
         found[name] = linear(ft_main.execute_ft(*args, requests, settings), "gpt2")
     found["kn"] = from_kn()
-    found["counterfact"] = eval_utils_counterfact.test_batch_prediction(
-        *args, [prompt for prompt, _ in PROBES], "Warsaw", "Paris, France"
-    )
+    found["counterfact"] = counterfact()
     return found
+
+
+def counterfact() -> dict[str, Any]:
+    """Scores of the unedited model on four records, case by case and together."""
+    from experiments import summarize
+    from experiments.py import eval_utils_counterfact
+
+    model = golden_model("gpt2")
+    with shims.in_an_empty_folder() as folder:
+        (folder / "run_000").mkdir()
+        for i, fact in enumerate(CASES):
+            record = {
+                "requested_rewrite": nested(fact),
+                "paraphrase_prompts": list(fact.paraphrases),
+                "neighborhood_prompts": [probe.prompt for probe in fact.neighbourhood],
+                "attribute_prompts": [],
+                "generation_prompts": [],
+            }
+            post = eval_utils_counterfact.compute_rewrite_quality_counterfact(
+                model.model, model.tokenizer, record, None, None
+            )
+            case = {"case_id": i, "time": 0, "post": post}
+            (folder / "run_000" / f"case_{i}.json").write_text(json.dumps(case))
+        (cases,) = summarize.main(folder, None, get_uncompressed=True, abs_path=True)
+        (summary,) = summarize.main(folder, None, abs_path=True)
+    kept = {name: [float(x) for x in cases[name]] for name in cases if name.startswith("post_")}
+    return kept | {"post_score": float(summary["post_score"][0])}
 
 
 def from_kn() -> dict[str, Any]:

@@ -31,7 +31,7 @@ from tests.reference.golden_world import moment
 # Imported at the top of reference files, and not called for what is recorded.
 _UNUSED = (
     "datasets", "nltk", "openai", "sklearn", "sklearn.feature_extraction",
-    "sklearn.feature_extraction.text", "sklearn.metrics", "scipy", "dsets",
+    "sklearn.feature_extraction.text", "sklearn.metrics", "dsets",
 )  # fmt: skip
 _BLOCK = re.compile(r"\.(h|layers)\.\d+$")
 
@@ -62,13 +62,13 @@ def second_moments(module: Any, model: EditableModel) -> None:
 
 
 @contextmanager
-def in_an_empty_folder() -> Iterator[None]:
-    """AlphaEdit writes its projection into the working folder."""
+def in_an_empty_folder() -> Iterator[Path]:
+    """The working folder, where AlphaEdit writes its projection, is a new one."""
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            yield
+            yield Path(folder)
         finally:
             os.chdir(here)
 
