@@ -18,23 +18,37 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import is_accelerate_available
 from transformers.utils import logging as transformers_logging
 
 from editors.errors import UnsupportedModel
 
 
-def read_folder(folder: Path, dtype: torch.dtype, *, attention: str) -> tuple[Any, Any]:
+def read_folder(
+    folder: Path,
+    dtype: torch.dtype,
+    *,
+    attention: str,
+    device_map: str | Mapping[str, Any] | None = None,
+) -> tuple[Any, Any]:
     """The model and the tokenizer of a folder (config.json, *.safetensors, tokenizer.json).
 
+    `device_map`: as of accelerate; None loads into main memory.
     Raises: UnsupportedModel for a folder without these, a quantised or an incomplete model.
     """
     _check_folder(folder)
+    if device_map is not None and not is_accelerate_available():
+        raise UnsupportedModel(
+            "a model is spread over devices by accelerate, which is not installed: "
+            "pip install 'knowledge-edit-ledger[large]', or name one device"
+        )
     try:
         with _quiet():
             model, told = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
                 attn_implementation=attention,
+                device_map=device_map,
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from editors import placement
 from editors.architectures import Architecture, Layout
 from editors.batch import Batch, Side, pad_rows
 from editors.chat import Frame
@@ -73,15 +74,20 @@ class EditableModel:
     ) -> Self:
         """Read a checkpoint folder (config.json, *.safetensors, tokenizer.json).
 
+        Device "auto" spreads the model over all devices, main memory and the disk (accelerate).
         Raises: UnsupportedModel for folders without these, for quantised, unknown or incomplete
         models.
         """
         if dtype not in _DTYPES:
             raise UnsupportedModel(f"dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
-        model, tokenizer = read_folder(Path(folder), _DTYPES[dtype], attention=_ATTENTION)
-        architecture = architecture_for(model)
-        model.eval().requires_grad_(False).to(device)
-        return cls(model, tokenizer, architecture, frame)
+        spread = "auto" if device == "auto" else None
+        model, tokenizer = read_folder(
+            Path(folder), _DTYPES[dtype], attention=_ATTENTION, device_map=spread
+        )
+        model.eval().requires_grad_(False)
+        if spread is None:
+            model.to(device)
+        return cls(model, tokenizer, architecture_for(model), frame)
 
     @property
     def plain(self) -> Self:
@@ -105,8 +111,8 @@ class EditableModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the edited matrices are."""
-        return self.weight(self.parameter_name(0)).device
+        """Where rows go and logits come from; of a model that is not spread, where it is."""
+        return placement.home(self.model) or placement.runs_on(self._module(self.parameter_name(0)))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -170,9 +176,12 @@ class EditableModel:
         return self.checkpoint_layout(parameter) == "conv1d"
 
     def weight(self, parameter: str) -> Tensor:
-        """A view of the live matrix as [d_out, d_in]; do not write to it, use `set_weight_`."""
+        """A view of the live matrix as [d_out, d_in]; do not write to it, use `set_weight_`.
+
+        An offloaded matrix comes as a copy.
+        """
         conv1d = self.is_conv1d(parameter)
-        stored: Tensor = self._module(parameter).get_parameter("weight").detach()
+        stored = placement.value(self._module(parameter), "weight")
         return stored.T if conv1d else stored
 
     def set_weight_(self, parameter: str, weight: Tensor) -> None:
@@ -182,13 +191,17 @@ class EditableModel:
             raise UnsupportedModel(
                 f"{parameter} has shape {tuple(view.shape)}, not {tuple(weight.shape)}"
             )
-        with torch.no_grad():
-            view.copy_(weight)
+        stored = weight.T if self.is_conv1d(parameter) else weight
+        placement.write(self._module(parameter), "weight", stored)
 
     def bias(self, parameter: str) -> Tensor | None:
         """The projection's bias [d_out], or None."""
-        bias = getattr(self._module(parameter), "bias", None)
-        return None if bias is None else bias.detach()
+        return placement.bias(self._module(parameter))
+
+    @property
+    def embeddings(self) -> Tensor:
+        """The input embeddings. Shape: [V, d]."""
+        return placement.value(self.model.get_submodule(self.architecture.embedding), "weight")
 
     def without_bias(self, parameter: str, output: Tensor) -> Tensor:
         """A wanted output of the projection as a wanted product W k, float32. Shape: [d_out]."""
@@ -225,11 +238,11 @@ class EditableModel:
         `at` [s] (flat positions): only these are passed to the head, and the result is [s, V].
         `weights`: parameter -> [d_out, d_in] matrix used in place of the model's own.
         """
-        swapped = {n: w.T if self.is_conv1d(n) else w for n, w in (weights or {}).items()}
+        swapped = {self._module(name): matrix for name, matrix in (weights or {}).items()}
         arguments = {"input_ids": batch.ids, "attention_mask": batch.mask, "use_cache": False}
         edits = {} if at is None else {self.architecture.head: lambda x: _rows(x, at)[None]}
-        with Trace(self.model, edit_inputs=edits):
-            out = torch.func.functional_call(self.model, swapped, args=(), kwargs=arguments)
+        with Trace(self.model, edit_inputs=edits), placement.swapped(swapped):
+            out = self.model(**arguments)
         logits: Tensor = out.logits
         return logits if at is None else logits[0]
 

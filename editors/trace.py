@@ -2,9 +2,10 @@
 
 Promise: when the `with` block is left, by whatever way, the model has the hooks it had before.
 Rules: modules are named by their path; a module's output may be a tensor or a tuple whose first
-entry is the tensor; outputs are recorded before they are edited; with `stop=True` the forward ends
-as soon as every named module has run, so nothing above the deepest of them is computed. A skipped
-module is not run: it returns a given tensor, in the form that `formed` gave it.
+entry is the tensor; tensors of a spread model are handed out on its home device; outputs are
+recorded before they are edited; with `stop=True` the forward ends as soon as every named module has
+run, so nothing above the deepest of them is computed. A skipped module is not run: it returns a
+given tensor, in the form that `formed` gave it.
 
     with Trace(model, inputs=["model.layers.3.mlp.down_proj"], stop=True) as trace:
         model(ids)
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from editors.errors import UnsupportedModel
+from editors.placement import home
 
 Edit: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -52,6 +54,7 @@ class Trace:
         stop: bool = False,
     ):
         self._root = root
+        self._home = home(root)
         self._edit_inputs = dict(edit_inputs or {})
         self._edit_outputs = dict(edit_outputs or {})
         self._record_inputs = set(inputs)
@@ -128,9 +131,9 @@ class Trace:
         def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
             tensor = _first(name, args)
             if name in self._record_inputs:
-                self._inputs[name] = tensor
+                self._inputs[name] = self._near(tensor)
             edit = self._edit_inputs.get(name)
-            return None if edit is None else (edit(tensor), *args[1:])
+            return None if edit is None else (self._edited(edit, tensor), *args[1:])
 
         return before
 
@@ -138,7 +141,7 @@ class Trace:
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = output if isinstance(output, Tensor) else _first(name, output)
             if name in self._record_outputs:
-                self._outputs[name] = tensor
+                self._outputs[name] = self._near(tensor)
                 self._forms[name] = 0 if isinstance(output, Tensor) else len(output)
             self._pending.discard(name)
             if self._stop and not self._pending:
@@ -146,9 +149,17 @@ class Trace:
             edit = self._edit_outputs.get(name)
             if edit is None:
                 return None
-            return edit(tensor) if isinstance(output, Tensor) else (edit(tensor), *output[1:])
+            edited = self._edited(edit, tensor)
+            return edited if isinstance(output, Tensor) else (edited, *output[1:])
 
         return after
+
+    def _near(self, tensor: Tensor) -> Tensor:
+        """The tensor where the caller's are, also if the module runs on another device."""
+        return tensor if self._home is None else tensor.to(self._home)
+
+    def _edited(self, edit: Edit, tensor: Tensor) -> Tensor:
+        return edit(self._near(tensor)).to(tensor.device)
 
     def _module(self, name: str) -> nn.Module:
         try:

@@ -27,6 +27,7 @@ from editors.delta import Delta, LowRank, frobenius
 from editors.errors import InvalidHparams
 from editors.hparams import lookup
 from editors.methods import get_editor
+from editors.placement import places
 from editors.requests import EditRequest
 from ledger.chain import digest as json_digest
 from ledger.deltas import decode_delta, encode_delta
@@ -212,7 +213,7 @@ class Candidates:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "python": platform.python_version(),
-            "device": str(model.device),
+            "device": places(model.model) or str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "attention": model.attention,
             **({"assumed": assumed} if (assumed := model.architecture.assumed) else {}),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from editors.architectures import Architecture
 
 RANDOM_PROBES = 100
+SPREAD = "auto"
 _DEVICES = ("cpu", "cuda", "mps")
 
 
@@ -120,10 +121,12 @@ def _compute_dtype(dtype: str | None, device: str) -> str | None:
         raise InvalidInput(f"dtype {dtype!r} is not one of {', '.join(EDITABLE.values())}")
     import torch
 
+    if device == SPREAD:
+        return dtype or (None if torch.cuda.is_available() else "float32")
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
-        raise InvalidInput(f"{device!r} is not a device: use cpu, cuda or cuda:N") from error
+        raise InvalidInput(f"{device!r} is not a device: use cpu, cuda, cuda:N or auto") from error
     if kind not in _DEVICES:
         raise InvalidInput(f"{device!r} is not a device that can be used: {', '.join(_DEVICES)}")
     if kind == "cuda" and not torch.cuda.is_available():

@@ -38,7 +38,12 @@ if TYPE_CHECKING:
     "else as stored). The weights keep the dtype of the checkpoint.",
 )
 @click.option(
-    "--device", metavar="D", default="cpu", show_default=True, help="Where it is computed."
+    "--device",
+    metavar="D",
+    default="cpu",
+    show_default=True,
+    help="Where it is computed: cpu, cuda, cuda:N, or auto for a model that is larger than one "
+    "device: it is spread over all of them, main memory and the disk.",
 )
 @click.option(
     "--probes",

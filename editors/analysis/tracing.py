@@ -105,7 +105,7 @@ def trace_fact(
 
 
 def _noise(model: EditableModel, tokens: int, generator: torch.Generator) -> Tensor:
-    weight = model.model.get_submodule(model.architecture.embedding).weight
+    weight = model.embeddings
     shape = (NOISE_DRAWS, tokens, int(weight.shape[1]))
     return NOISE_SIGMAS * float(weight.float().std()) * torch.randn(shape, generator=generator)
 

@@ -203,5 +203,4 @@ def _labels(model: EditableModel, request: EditRequest, answer: str) -> list[int
 
 def _embedding(model: EditableModel, tokens: list[int]) -> Tensor:
     """Sum of the input embeddings of tokens, float32 on the CPU. Shape: [d]."""
-    table: Tensor = model.model.get_submodule(model.architecture.embedding).weight
-    return table[tokens].detach().float().cpu().sum(dim=0)
+    return model.embeddings[tokens].float().cpu().sum(dim=0)

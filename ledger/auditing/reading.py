@@ -24,6 +24,7 @@ from editors.delta import LowRank
 from editors.errors import UnsupportedModel
 from editors.keys import context_mean, subject_keys
 from editors.model import EditableModel
+from editors.placement import value as value_of
 from editors.prompts import encode
 from editors.requests import Fact
 from ledger.auditing.deployed import Deployed
@@ -135,7 +136,7 @@ def _risen(
 @torch.no_grad()
 def _through_head(model: EditableModel, direction: Tensor) -> tuple[tuple[str, float], ...]:
     """Tokens a direction [d] of the residual stream points at, with their logits' z-scores."""
-    head = model.model.get_output_embeddings().weight.float().cpu()
+    head = value_of(model.model.get_output_embeddings(), "weight").float().cpu()
     logits = head @ direction.float().cpu()
     logits = (logits - logits.mean()) / logits.std().clamp_min(1e-12)
     chosen = logits.topk(min(_TOKENS, len(logits)))
