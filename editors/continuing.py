@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -30,10 +30,13 @@ from editors.trace import Edit, Trace
 
 CONTINUED: Final = "continued"
 DIFFERENT: Final = "whole: a continued pass gave other logits"
-_UNCACHED: Final = "whole: no keys and values are kept for each layer"
+UNCACHED: Final = "whole: no keys and values are kept for each layer"
 # Relative to the largest logit: what rounding alone can do, far below what a wrong mask does.
 _TOLERANCE: Final = MappingProxyType({torch.float32: 1e-3, torch.float64: 1e-6})
 _HALF_TOLERANCE: Final = 5e-2
+
+
+Attention: TypeAlias = tuple[Tensor, Tensor]
 
 
 class Cut(NamedTuple):
@@ -67,12 +70,12 @@ class Capture:
     tokens: Batch
     logits: Tensor
     trace: Trace
-    attention: tuple[tuple[Tensor, Tensor], ...]
+    attention: tuple[Attention, ...]
 
     @property
     def forward(self) -> str:
         """How later passes can be run: `CONTINUED`, or why they have to be whole."""
-        return CONTINUED if self.attention else _UNCACHED
+        return CONTINUED if self.attention else UNCACHED
 
     @classmethod
     def of(
@@ -93,10 +96,10 @@ class Capture:
         below = [model.residual(start - 1) for start in starts if start > 0]
         trace = Trace(model.model, inputs=inputs, outputs=below)
         with torch.no_grad(), model.evaluating(), trace:
-            logits = _logits(model, tokens.ids, tokens.mask, at, past_key_values=cache)
-        held = tuple((layer.keys, layer.values) for layer in cache.layers if _standard(layer))
-        lacks = len(held) != model.n_layers
-        return cls(model, tokens, logits, trace, () if lacks else held)
+            logits = run(model, tokens.ids, tokens.mask, at, past_key_values=cache)
+        found = kept(cache)
+        whole = len(found) == model.n_layers
+        return cls(model, tokens, logits, trace, found if whole else ())
 
     def tail(self, cuts: Sequence[Cut], *, start: int) -> Tail:
         """The rest of the rows behind the cuts, from layer `start` on (L: the head alone)."""
@@ -116,20 +119,8 @@ class Capture:
             mask=torch.cat([before >= 0, behind < ends], dim=1).long(),
             positions=inside,
             skip=skip,
-            attention=self._held(rows, before.clamp(min=0), start)
-            if before.numel() or skip
-            else (),
+            attention=held(self.attention, rows, before, start) if before.numel() or skip else (),
         )
-
-    def _held(self, rows: Tensor, before: Tensor, start: int) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Keys and values before the cuts [n, heads, p, width], of skipped layers their length."""
-
-        def chosen(layer: int, states: Tensor) -> Tensor:
-            if layer < start:
-                return states.new_empty(1, 1, before.shape[1], 1)
-            return states[rows, :, before].transpose(1, 2)
-
-        return tuple((chosen(n, k), chosen(n, v)) for n, (k, v) in enumerate(self.attention))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +132,7 @@ class Tail:
     mask: Tensor
     positions: Tensor
     skip: Mapping[str, Any]
-    attention: tuple[tuple[Tensor, Tensor], ...]
+    attention: tuple[Attention, ...]
 
     def logits(
         self,
@@ -152,12 +143,6 @@ class Tail:
         edit_outputs: Mapping[str, Edit] | None = None,
     ) -> tuple[Tensor, Trace]:
         """Logits [a, V] at flat places of [n, s], and the trace with the recorded outputs."""
-        held: dict[str, Any] = {}
-        if self.attention:
-            held["past_key_values"] = cache = DynamicCache()
-            cache.layers = [_layer(keys, values) for keys, values in self.attention]
-            if _takes_positions(self.model):
-                held["position_ids"] = self.positions
         trace = Trace(
             self.model.model,
             outputs=outputs,
@@ -166,14 +151,45 @@ class Tail:
             skip=self.skip,
         )
         with self.model.evaluating(), trace:
-            logits = _logits(self.model, self.ids, self.mask, at, **held)
+            logits = run(self.model, self.ids, self.mask, at, **self._before())
         return logits, trace
 
+    def run(self, trace: Trace, weights: Mapping[str, Tensor]) -> None:
+        """One pass without gradients under a trace that stops it; `weights` as in `forward`."""
+        with torch.no_grad(), self.model.evaluating(), trace:
+            run(self.model, self.ids, self.mask, None, weights, **self._before())
 
-def agree(found: Tensor, expected: Tensor) -> bool:
-    """Whether logits differ by rounding only; not where they are not finite."""
+    def _before(self) -> dict[str, Any]:
+        """The held keys and values as arguments of the model."""
+        if not self.attention:
+            return {}
+        cache = DynamicCache()
+        cache.layers = [_layer(keys, values) for keys, values in self.attention]
+        places = {"position_ids": self.positions} if _takes_positions(self.model) else {}
+        return {"past_key_values": cache, **places}
+
+
+def held(
+    attention: Sequence[Attention], rows: Tensor, before: Tensor, start: int
+) -> tuple[Attention, ...]:
+    """Keys and values of some rows before their tails, of layers below `start` their length only.
+
+    Shapes: attention [rows, heads, t, width] each, rows [n, 1], before [n, p] (positions, negative
+    where there is none) -> [n, heads, p, width].
+    """
+
+    def chosen(layer: int, states: Tensor) -> Tensor:
+        if layer < start:
+            return states.new_empty(1, 1, before.shape[1], 1)
+        return states[rows, :, before.clamp(min=0)].transpose(1, 2)
+
+    return tuple((chosen(n, k), chosen(n, v)) for n, (k, v) in enumerate(attention))
+
+
+def agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    """Whether results of a model of this format differ by rounding only; not if not finite."""
     gap = (found - expected).abs().max()
-    return bool(gap <= _TOLERANCE.get(found.dtype, _HALF_TOLERANCE) * expected.abs().max())
+    return bool(gap <= _TOLERANCE.get(dtype, _HALF_TOLERANCE) * expected.abs().max())
 
 
 def _layer(keys: Tensor, values: Tensor) -> _HeldLayer:
@@ -183,19 +199,31 @@ def _layer(keys: Tensor, values: Tensor) -> _HeldLayer:
     return layer
 
 
-def _logits(
-    model: EditableModel, ids: Tensor, mask: Tensor, at: Tensor | None, **cache: Any
+def run(
+    model: EditableModel,
+    ids: Tensor,
+    mask: Tensor,
+    at: Tensor | None,
+    weights: Mapping[str, Tensor] | None = None,
+    **cache: Any,
 ) -> Tensor:
     """Logits [a, V] at flat places of the ids, or [n, t, V]."""
 
     def chosen(x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[-1])[at][None]
 
+    swapped = {n: w.T if model.is_conv1d(n) else w for n, w in (weights or {}).items()}
+    arguments = {"input_ids": ids, "attention_mask": mask, "use_cache": bool(cache), **cache}
     edits = {} if at is None else {model.architecture.head: chosen}
     with Trace(model.model, edit_inputs=edits):
-        out = model.model(input_ids=ids, attention_mask=mask, use_cache=bool(cache), **cache)
+        out = torch.func.functional_call(model.model, swapped, args=(), kwargs=arguments)
     logits: Tensor = out.logits
     return logits if at is None else logits[0]
+
+
+def kept(cache: DynamicCache) -> tuple[Attention, ...]:
+    """Keys and values of the layers that ran with the cache, of those with plain attention."""
+    return tuple((layer.keys, layer.values) for layer in cache.layers if _standard(layer))
 
 
 def _standard(layer: Any) -> bool:

@@ -164,7 +164,7 @@ class _Integral:
             logits, _ = tail.logits(at, edit_inputs=edits)
             # The last point is the activation itself.
             unscaled = logits.reshape(len(layers), self.points, len(self.places), -1)[:, -1]
-            if not agree(unscaled.detach(), self.capture.logits):
+            if not agree(unscaled.detach(), self.capture.logits, model.dtype):
                 return None
             labels = self.labels.repeat(self.points * len(layers))
             chosen = logits.float().softmax(dim=-1).gather(1, labels[:, None]).sum()

@@ -69,7 +69,7 @@ class Scorer:
         logits, clean = self._forward(deltas)
         if not self._compared:
             self._compared = True
-            if not agree(logits.detach(), self._capture.logits):
+            if not agree(logits.detach(), self._capture.logits, self._model.dtype):
                 self.forward = DIFFERENT
                 self._batch, self._tail = self._prepared(chosen)
                 logits, clean = self._forward(deltas)

@@ -136,6 +136,7 @@ class Spreading(Editor[H]):
             mean = context_mean(keys).T.cpu().double()  # [m, n]
             name = model.parameter_name(layer)
             found[name] = self._layer(job, layer, mean, residual)
+            found[name].evidence["forward"] = climb.forward
             weights[name] = _edited(model.weight(name), found[name].change)
             if job.context.progress is not None:
                 job.context.progress("write", (done + 1) / len(layers))

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from editors.architectures import ARCHITECTURES, architecture_of
 from editors.climbing import Climb
-from editors.continuing import CONTINUED, Capture, Cut
+from editors.continuing import CONTINUED, DIFFERENT, UNCACHED, Capture, Cut
 from editors.keys import subject_keys
 from editors.model import EditableModel
 from editors.neurons import integrate
@@ -80,7 +80,7 @@ def seen(
     zero = torch.zeros(len(rows), len(modules), model.d_model)
     with pytest.MonkeyPatch.context() as patch:
         if whole:
-            patch.setattr("editors.scoring.agree", lambda found, expected: False)
+            patch.setattr("editors.scoring.agree", lambda *_: False)
         scorer([0, 1], zero)
     generator = torch.Generator().manual_seed(1)
     deltas = torch.randn(zero[chosen].shape, generator=generator).requires_grad_()
@@ -115,12 +115,16 @@ def test_continued_integrals_equal_whole_ones(
     assert float((found - expected).norm()) <= 2e-4 * float(expected.norm())
 
 
-@pytest.mark.parametrize("last", ["residual", "projection"])
+@pytest.mark.parametrize("ways", ["residual", "projection", "uncached", "different"])
 def test_a_climb_sees_what_whole_passes_over_the_edited_model_see(
-    last: str, family: EditableModel, monkeypatch: pytest.MonkeyPatch
+    ways: str, family: EditableModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("editors.climbing._ROWS", 5)
-    module = family.residual(2) if last == "residual" else family.projection(2)
+    if ways == "uncached":
+        monkeypatch.setattr("editors.continuing._standard", lambda layer: False)
+    if ways == "different":
+        monkeypatch.setattr("editors.climbing.agree", lambda *_: False)
+    module = family.projection(2) if ways == "projection" else family.residual(2)
     requests = (REQUEST, OTHER)
     climb = Climb(family, requests, TEMPLATES, module)
     weights: dict[str, Tensor] = {}
@@ -137,6 +141,8 @@ def test_a_climb_sees_what_whole_passes_over_the_edited_model_see(
         assert torch.allclose(states, wanted, atol=1e-4 * float(wanted.abs().max()))
         name = family.parameter_name(layer)
         weights[name] = family.weight(name) * 1.5
+    forwards = {"uncached": UNCACHED, "different": DIFFERENT}
+    assert climb.forward == forwards.get(ways, CONTINUED)
 
 
 def test_a_tail_from_the_start_is_a_whole_pass(family: EditableModel) -> None:
