@@ -69,7 +69,7 @@ def embedded() -> Subject:
     values, _ = lookup("rome", model.model.config)
     rome = RomeHparams.from_dict({**values, "second_moment": "identity", "max_update_ratio": 1e9})
     templates = context_templates(model, torch.Generator().manual_seed(0))
-    return Subject("embedded model", model, rome, templates, _requests(132), 3)
+    return Subject("embedded model", model, rome, templates, _requests(132), 1)
 
 
 def gpt2_small() -> Subject:

@@ -41,7 +41,7 @@ from editors.prompts import fill, subject_row
 from editors.requests import Fact
 from editors.trace import Trace
 
-_ROWS = 128
+_ROWS = 512
 
 Rows = Sequence[tuple[int, ...]]
 
