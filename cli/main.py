@@ -49,6 +49,10 @@ COMMANDS = MappingProxyType(
         "identify": "audit:identify",
         "stats": "stats",
         "methods": "methods",
+        "trace": "trace",
+        "lens": "lens",
+        "activations": "activations",
+        "layers": "layers",
         "gc": "gc",
         "demo": "demo",
     }

@@ -3,6 +3,7 @@
 Promise: an option that cannot be understood is a usage error that names it.
 Rules: values are checked by the classes of the ledger; here they are only taken apart.
 
+    LAYER.convert("layerwise:2-6", None, None)  # a number stays a number
     probe("The capital of France is=Paris")     # {'prompt': ..., 'answer': 'Paris'}
     assignments(["steps=25", "clamp=0.5"])      # {'steps': 25, 'clamp': 0.5}
 """
@@ -14,6 +15,26 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import click
+
+
+class Layer(click.ParamType[int | str]):
+    """A layer's number, or the name of a rule, which the ledger knows."""
+
+    name = "layer"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """Digits as a number; a text as it is if it begins as a name does."""
+        text = str(value)
+        if text.isdecimal() and len(text) < 10:
+            return int(text)
+        if not text[:1].isalpha():
+            self.fail(f"{text!r} is neither the number of a layer nor a rule.", param, ctx)
+        return text
+
+
+LAYER = Layer()
 
 
 def probe(text: str) -> dict[str, str | None]:

@@ -4,7 +4,7 @@ Promise: every rule returns the layer and the evidence for it, which belongs in 
 edit; the model is left as it was.
 Rules: `static` is a fixed late depth; `layerwise` reads the logit lens of the prompt (Algorithms 1
 and 2 of the thesis); `wilke` takes the layer where ROME needs the smallest relative change;
-`traced` the largest mean indirect effect of a causal trace.
+`traced` the largest mean indirect effect of a causal trace. How they are written: `editors.rules`.
 
     layer, evidence = layerwise(model, request)
     layer, evidence = wilke(model, request, hparams, context)
@@ -19,7 +19,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from editors.analysis.lens import top_tokens
+from editors.analysis.lens import shown, top_tokens
 from editors.base import EditContext
 from editors.delta import JSON
 from editors.errors import EditFailed, InvalidHparams
@@ -59,12 +59,24 @@ def layerwise(
     high: int | None = None,
     raw: bool = False,
 ) -> Choice:
+    """The layer by the logit lens of the request's prompt; see `by_lens`."""
+    return by_lens(model, top_tokens(model, request.text), low=low, high=high, raw=raw)
+
+
+def by_lens(
+    model: EditableModel,
+    tokens: Sequence[int],
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    raw: bool = False,
+) -> Choice:
     """The first layer whose top token, by the logit lens, is the one that most layers have.
 
     Among tokens that equally many layers have, the one with the longest last run of layers counts,
     and of those the one that comes last. The layer is then moved into `low`..`high` (by default the
     second to the last but one: an edit of the last layer is read by nothing). `raw` is the thesis'
-    rule alone: ties go to the token seen first, no range.
+    rule alone: ties go to the token seen first, no range. `tokens`: the top token of every layer.
     Raises: InvalidHparams for a range without layers.
     Source: thesis, Algorithms 1 and 2.
     """
@@ -73,9 +85,8 @@ def layerwise(
     bottom = (0 if raw else min(1, top)) if low is None else low
     if not 0 <= bottom <= top <= last:
         raise InvalidHparams(f"no layer from {bottom} to {top}: this model has layers 0 to {last}")
-    tokens = top_tokens(model, request.text)
     token = Counter(tokens).most_common(1)[0][0] if raw else _repeated(tokens)
-    first = tokens.index(token)
+    first = list(tokens).index(token)
     return Choice(
         min(max(first, bottom), top),
         {
@@ -83,8 +94,8 @@ def layerwise(
             "raw": raw,
             "range": [bottom, top],
             "first": first,
-            "token": model.decode([token]),
-            "tokens": [model.decode([t]) for t in tokens],
+            "token": shown(model, token),
+            "tokens": [shown(model, t) for t in tokens],
         },
     )
 
@@ -112,7 +123,7 @@ def wilke(
     Raises: EditFailed when no layer can be edited; LayerOutOfRange.
     Source: WilKE (Hu et al. 2024), section 3.
     """
-    scanned = list(range(max(1, round(SCAN_DEPTH * model.n_layers)))) if layers is None else layers
+    scanned = scanned_by_default(model.n_layers) if layers is None else layers
     ratios: dict[int, float] = {}
     failed: dict[str, JSON] = {}
     for layer in scanned:
@@ -137,13 +148,22 @@ def wilke(
     return Choice(best, {"rule": "wilke", "update_ratio": curve, "failed": failed})
 
 
-def traced(effects: Sequence[float]) -> Choice:
-    """The layer with the largest mean indirect effect; the lower among equals.
+def scanned_by_default(n_layers: int) -> range:
+    """The layers that `wilke` looks at: the lower half, one at least."""
+    return range(max(1, round(SCAN_DEPTH * n_layers)))
 
-    Raises: InvalidHparams without effects.
+
+def traced(effects: Sequence[float], *, low: int = 0, high: int | None = None) -> Choice:
+    """The layer with the largest mean indirect effect, of `low`..`high`; the lower among equals.
+
+    `effects`: one a layer. Raises: InvalidHparams without effects, or for a range without layers.
     Source: ROME (Meng et al. 2022), section 2.
     """
     if not effects:
         raise InvalidHparams("no mean indirect effects: run a causal trace first")
-    layer = max(range(len(effects)), key=lambda n: (effects[n], -n))
-    return Choice(layer, {"rule": "traced", "effects": list(effects)})
+    last = len(effects) - 1
+    top = last if high is None else high
+    if not 0 <= low <= top <= last:
+        raise InvalidHparams(f"no layer from {low} to {top}: the trace has layers 0 to {last}")
+    layer = max(range(low, top + 1), key=lambda n: (effects[n], -n))
+    return Choice(layer, {"rule": "traced", "range": [low, top], "effects": list(effects)})

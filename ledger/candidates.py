@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,43 +24,23 @@ import transformers
 
 from editors.base import EditContext, Hparams
 from editors.delta import Delta, LowRank, frobenius
-from editors.errors import InvalidHparams
-from editors.hparams import lookup
+from editors.layers import Choice
 from editors.methods import get_editor
 from editors.placement import places
 from editors.requests import EditRequest
-from ledger.chain import digest as json_digest
-from ledger.deltas import decode_delta, encode_delta
+from ledger.deltas import LAYER_CHOICE, decode_delta, encode_delta
 from ledger.errors import EditorFailure
 from ledger.evaluation.metrics import means
 from ledger.interference import disturbed
 from ledger.measuring import Measured
+from ledger.placing import Placing, at_layer
+from ledger.settings import Settings
 from ledger.shares import Share
 from ledger.versions import Plan
 from ledger.workspace import Workspace
 
 HOLDS = 1.0  # an edit holds while every token of its target is the argmax
 Progress = Callable[[str, float], None] | None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to edit: the method, a layer other than its default, other hyper-parameters."""
-
-    method: str = "rome"
-    layer: int | None = None
-    overrides: Mapping[str, object] = field(default_factory=dict)
-
-    def fingerprint(self, request: EditRequest) -> str:
-        """Names this request with these settings; equal for an identical earlier call."""
-        return json_digest(
-            {
-                "request": request.to_json(),
-                "method": self.method,
-                "layer": self.layer,
-                "overrides": dict(self.overrides),
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -113,6 +93,7 @@ class Candidates:
 
     def __init__(self, workspace: Workspace) -> None:
         self._w = workspace
+        self._placing = Placing(workspace)
 
     def compute(
         self,
@@ -129,7 +110,13 @@ class Candidates:
         """
         held = self._w.holding(head, plan)
         started = time.perf_counter()
-        hparams, source = self.hparams(settings)
+        hparams, source = self._placing.hparams(settings, facts=len(requests))
+        choice = None
+        if settings.rule is not None:
+            needed = self._placing.needs(settings.rule, hparams)
+            context = self.context(needed, plan, progress)
+            choice = self._placing.choose(settings.rule, requests[0], hparams, context)
+            hparams = at_layer(hparams, choice.layer)
         delta = self._edit(requests, settings, hparams, plan, progress)
         seconds = time.perf_counter() - started
         layers = get_editor(settings.method).needs(hparams)
@@ -140,7 +127,7 @@ class Candidates:
             method=settings.method,
             hparams=hparams.to_dict(),
             environment=self.environment(source, used),
-            delta=delta,
+            delta=delta if choice is None else _explained(delta, choice),
             seconds=seconds,
         )
         found = self.measure(computed, held, plan)
@@ -180,32 +167,6 @@ class Candidates:
             broken=tuple(i for i in changed if changed[i] < HOLDS <= held[i]),
         )
 
-    def hparams(self, settings: Settings) -> tuple[Hparams, str]:
-        """The method's hyper-parameters for this model, and where the defaults come from."""
-        editor = get_editor(settings.method)
-        values, source = lookup(settings.method, self._w.live.model.model.config)
-        values = {**values, **settings.overrides}
-        self._check_layer_given(settings, values)
-        if settings.layer is not None:
-            if "layer" in settings.overrides:
-                raise InvalidHparams("the layer is given twice; use either --layer or --set layer=")
-            values["layer"] = settings.layer
-        hparams = editor.hparams.from_dict(values)
-        layer = getattr(hparams, "layer", None)
-        if layer is not None:
-            self._w.live.model.parameter_name(layer)
-        return hparams, source
-
-    def _check_layer_given(self, settings: Settings, values: Mapping[str, Any]) -> None:
-        """No table can know the layers of a model type that was only recognised."""
-        assumed = self._w.live.model.architecture.assumed
-        for name in ("layer", "layers"):
-            if assumed and name in values and name not in settings.overrides:
-                if name == "layer" and settings.layer is not None:
-                    continue
-                told = "--layer N" if name == "layer" else "--set layers=N,M"
-                raise InvalidHparams(f"{assumed}; no layer is known for it: give {told}")
-
     def environment(self, source: str, statistics: Mapping[str, Any]) -> dict[str, Any]:
         """What a delta was computed with: libraries, device, dtype, defaults, second moments."""
         model = self._w.live.model
@@ -230,19 +191,26 @@ class Candidates:
         plan: Plan,
         progress: Progress,
     ) -> Delta:
-        """Run the editor on the head. Statistics and templates come from the base, before."""
+        """Run the editor on the head."""
         editor = get_editor(settings.method)
-        moments = self._w.statistics.second_moments(editor.needs(hparams), progress)
+        context = self.context(editor.needs(hparams), plan, progress)
+        return editor(self._w.live.model, list(requests), hparams, context=context)
+
+    def context(self, layers: Iterable[int], plan: Plan, progress: Progress) -> EditContext:
+        """What an editor may use; the live model stands at the head then.
+
+        Second moments and templates come from the base, before.
+        """
+        moments = self._w.statistics.second_moments(layers, progress)
         templates = self._w.templates()
         self._w.live.show(plan)
-        context = EditContext(
+        return EditContext(
             generator=torch.Generator().manual_seed(self._w.seed),
             templates=templates,
             second_moment=lambda layer: moments[layer],
             progress=progress,
             previous_keys=self._keys,
         )
-        return editor(self._w.live.model, list(requests), hparams, context=context)
 
     def _keys(self, layer: int) -> torch.Tensor | None:
         """Keys [m, n] of the active edits at a layer, or None."""
@@ -285,6 +253,11 @@ def _check_components(computed: Computed) -> None:
                 f"{computed.method} returned {max(widths - {count})} columns for {name} and was "
                 f"given {count} facts, so no fact can be told from the others; edit them one by one"
             )
+
+
+def _explained(delta: Delta, choice: Choice) -> Delta:
+    """A delta that says why its layer was chosen."""
+    return replace(delta, evidence={**delta.evidence, LAYER_CHOICE: dict(choice.evidence)})
 
 
 def _mean_of(earlier: Mapping[int, float]) -> dict[str, float]:

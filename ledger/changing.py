@@ -26,13 +26,13 @@ from ledger.views import BatchOutcome, ChangeOutcome, EditOutcome
 
 if TYPE_CHECKING:
     from editors.requests import EditRequest
-    from ledger.candidates import Settings
+    from ledger.settings import Settings
 
 DEFAULT_GATE: Final = Gate()
 
 
 def _settings(options: EditOptions) -> Settings:
-    from ledger.candidates import Settings
+    from ledger.settings import Settings
 
     return Settings(
         options.get("method", "rome"), options.get("layer"), dict(options.get("overrides") or {})

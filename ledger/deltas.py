@@ -5,7 +5,8 @@ object id. The format is `kel.delta/1` (docs/formats.md).
 
 Rules: per parameter `<parameter>.u` [d_out, r] and `.v` [r, d_in], or `.dense` [d_out, d_in];
 `.key` [d_in, n] and `.value` [d_out, n] beside them where the method has them; float32, Linear
-layout. The one metadata entry holds schema, method, base digest and context templates.
+layout. The one metadata entry holds schema, method, base digest, context templates, and why the
+layer was chosen where a rule chose it.
 
     data = encode_delta(delta, method="rome", base_digest=base.digest)
     stored = decode_delta(data)
@@ -26,6 +27,7 @@ from ledger.errors import IntegrityFailure
 from store.tensors import decode, encode
 
 SCHEMA = "kel.delta/1"
+LAYER_CHOICE = "layer_choice"
 _PARTS = ("u", "v", "dense", "key", "value")
 
 
@@ -38,12 +40,14 @@ def encode_delta(delta: Delta, *, method: str, base_digest: str) -> bytes:
     for name in delta.keys:
         arrays[f"{name}.key"] = delta.keys[name].numpy()
         arrays[f"{name}.value"] = delta.values[name].numpy()
-    meta = {
+    meta: dict[str, object] = {
         "schema": SCHEMA,
         "method": method,
         "base": base_digest,
         "templates": list(delta.templates),
     }
+    if LAYER_CHOICE in delta.evidence:
+        meta[LAYER_CHOICE] = delta.evidence[LAYER_CHOICE]
     return encode(arrays, meta)
 
 
@@ -71,6 +75,7 @@ def decode_delta(data: bytes) -> Delta:
         keys={name: found["key"] for name, found in parts.items() if "key" in found},
         values={name: found["value"] for name, found in parts.items() if "value" in found},
         templates=tuple(meta.get("templates", ())),
+        evidence={name: meta[name] for name in (LAYER_CHOICE,) if name in meta},
     )
 
 

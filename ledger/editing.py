@@ -18,12 +18,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from editors.requests import EditRequest
-from ledger.candidates import HOLDS, Candidate, Candidates, Progress, Settings
+from ledger.candidates import HOLDS, Candidate, Candidates, Progress
 from ledger.commit import commit
 from ledger.errors import InvalidInput
 from ledger.evaluation.gates import Gate
 from ledger.evaluation.metrics import answers_with, token_accuracy
 from ledger.evaluation.scoring import Prediction, Question, predict
+from ledger.placing import Placing
+from ledger.settings import Settings
 from ledger.views import BatchOutcome, EditOutcome
 from ledger.workspace import Workspace
 
@@ -52,7 +54,8 @@ class Editing:
         """
         _check_distinct(requests)
         candidates = Candidates(self._w)
-        candidates.hparams(settings)  # a setting that makes no sense is refused whatever the answer
+        # A setting that makes no sense is refused whatever the answer.
+        Placing(self._w).hparams(settings, facts=len(requests))
         try:
             head, plan = self._w.at_head()
             answers = self._answers(requests)

@@ -6,7 +6,7 @@ except that statistics that were missing are measured and kept.
 Rules: a change that solves (W + u v) k = v* with least harm has v = (C⁻¹ k)ᵀ / (kᵀ C⁻¹ k), so
 ||u v k_j|| = ||u|| |v k_j| for every earlier key k_j. The size of u is not known yet; it is taken
 to be the median of what the earlier edits do at their own keys. Methods without keys (ft, kn)
-cannot be foreseen.
+cannot be foreseen, nor can the layer that the rule `wilke` would find by editing each.
 
     foreseen(workspace, request, Settings("rome"), threshold=0.1)     # (Share(12, 0.31),)
 """
@@ -24,8 +24,10 @@ from editors.delta import LowRank
 from editors.keys import subject_keys
 from editors.methods import get_editor
 from editors.requests import EditRequest
-from ledger.candidates import Candidates, Settings
+from ledger.candidates import Candidates
 from ledger.interference import largest, measured, own_sizes
+from ledger.placing import Placing, at_layer
+from ledger.settings import Settings
 from ledger.shares import Share
 from ledger.versions import Part
 from ledger.workspace import Workspace
@@ -38,7 +40,9 @@ def foreseen(
 
     Raises: InvalidRequest, UnknownMethod, InvalidHparams, LayerOutOfRange, EditFailed.
     """
-    hparams, _ = Candidates(workspace).hparams(settings)
+    hparams = _placed(workspace, request, settings)
+    if hparams is None:
+        return None
     editor = get_editor(settings.method)
     layers = editor.needs(hparams) or _identity_layers(hparams)
     if not layers:
@@ -60,6 +64,22 @@ def foreseen(
         return ()
     guess = Part(batch=0, siblings=(), changes=changes, keys={}, values={})
     return largest(active, measured([guess], parts).share[0], threshold)
+
+
+def _placed(workspace: Workspace, request: EditRequest, settings: Settings) -> Hparams | None:
+    """The hyper-parameters at the layer of the edit, or None where only editing can tell it."""
+    placing, rule = Placing(workspace), settings.rule
+    hparams, _ = placing.hparams(settings)
+    if rule is None:
+        return hparams
+    if rule.name == "wilke":
+        return None
+    plan = workspace.versions.plan(workspace.journal.history().active())
+    try:
+        context = Candidates(workspace).context((), plan, None)
+        return at_layer(hparams, placing.choose(rule, request, hparams, context).layer)
+    finally:
+        workspace.rest()
 
 
 def _identity_layers(hparams: Hparams) -> Collection[int]:

@@ -62,16 +62,16 @@ class InvestigatingLedger(OpenedLedger):
         request: EditRequest,
         *,
         method: str = "rome",
-        layer: int | None = None,
+        layer: int | str | None = None,
         overrides: Mapping[str, object] | None = None,
     ) -> tuple[Share, ...] | None:
         """Active edits that an edit would disturb, told from its key before it is computed.
 
-        None for a method without keys. Raises: as `edit`.
+        None for a method without keys, and for the rule `wilke`. Raises: as `edit`.
         """
-        from ledger.candidates import Settings
         from ledger.foreseeing import foreseen
         from ledger.interference import THRESHOLD
+        from ledger.settings import Settings
 
         settings = Settings(method, layer, dict(overrides or {}))
         return foreseen(self.workspace, request, settings, THRESHOLD)

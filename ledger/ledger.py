@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ledger.changing import ChangingLedger
+from ledger.analysing import AnalysingLedger
 from ledger.errors import InvalidInput
 from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
@@ -37,7 +37,7 @@ from store import gc
 GRACE_SECONDS = 14 * 24 * 3600.0
 
 
-class Ledger(ChangingLedger, InvestigatingLedger):
+class Ledger(AnalysingLedger, InvestigatingLedger):
     """One ledger folder. Make it with `init` or `open`; a context manager."""
 
     # --- computing ------------------------------------------------------------------------------
@@ -166,9 +166,10 @@ class Ledger(ChangingLedger, InvestigatingLedger):
         if layers:
             return layers
         from editors.methods import get_editor
-        from ledger.candidates import Candidates, Settings
+        from ledger.placing import Placing
+        from ledger.settings import Settings
 
-        hparams, _ = Candidates(self.workspace).hparams(Settings(method))
+        hparams, _ = Placing(self.workspace).hparams(Settings(method))
         found = sorted(get_editor(method).needs(hparams))
         if not found:
             raise InvalidInput(f"{method} uses no second moments; name the layers")

@@ -22,9 +22,9 @@ from ledger.history import check_tag_name
 
 OPS = (
     *("init", "apply", "revert", "reapply"),
-    *("reject", "tag", "test", "stats", "release", "user"),
+    *("reject", "tag", "test", "stats", "analysis", "release", "user"),
 )
-OBJECT_KINDS = ("delta", "moment", "factor")
+OBJECT_KINDS = ("delta", "moment", "factor", "analysis")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from editors.covariance import SecondMoment, identity
 from editors.delta import JSON, Delta, LowRank
-from ledger.candidates import Candidate, Candidates, Computed, Settings
+from ledger.candidates import Candidate, Candidates, Computed
 from ledger.changes import active_in, change, listed
 from ledger.editing import Editing
 from ledger.errors import Conflict, EditorFailure, InvalidInput
@@ -36,6 +36,7 @@ from ledger.evaluation.scoring import Question, predict
 from ledger.inspection import fingerprints
 from ledger.records import BatchRecord, EditRecord
 from ledger.running import request_of
+from ledger.settings import Settings
 from ledger.versions import Plan
 from ledger.views import BatchOutcome, ChangeOutcome
 from ledger.workspace import Workspace

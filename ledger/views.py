@@ -282,3 +282,19 @@ class MethodView:
     removal: str
     defaults: Json
     source: str
+
+
+@dataclass(frozen=True)
+class AnalysisView:
+    """What an analysis found. `entry` and `object`: where it is kept, None for a dry run.
+
+    `kind` is trace, lens, activations or layers; `content` is the kind's own.
+    """
+
+    kind: str
+    versions: tuple[int, ...]
+    settings: Json
+    metrics: Mapping[str, float]
+    content: Json
+    entry: int | None = None
+    object: str | None = None

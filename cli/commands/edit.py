@@ -22,7 +22,7 @@ from cli.documents import plain
 from cli.invocation import Callback, Invocation, changing, common
 from cli.layout import Table, fact, metrics, number, numbers, pairs
 from cli.output import Item, Span
-from cli.requests import assignments, limits, single
+from cli.requests import LAYER, assignments, limits, single
 
 if TYPE_CHECKING:
     from ledger import EditRequest, Ledger
@@ -77,8 +77,10 @@ def _method_options(function: Callback) -> Callback:
         click.option("-m", "--note", metavar="NOTE", default="", help="Why; kept in the history."),
         click.option("--set", "assigned", metavar="NAME=VALUE", multiple=True,
                      help="A hyper-parameter of the method; any number of times."),
-        click.option("--layer", metavar="N", type=click.IntRange(min=0),
-                     help="The layer to edit; else the one the method has for the model."),
+        click.option("--layer", metavar="N|RULE", type=LAYER,
+                     help="The layer to edit, or the rule that chooses it for each fact: static, "
+                          "layerwise, layerwise-raw, wilke or traced; layerwise:2-6 keeps to these "
+                          "layers. Else the one the method has for the model."),
         click.option("--method", metavar="M", default="rome", show_default=True,
                      help="The editing method."),
     ):  # fmt: skip

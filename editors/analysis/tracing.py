@@ -1,120 +1,210 @@
-"""Causal tracing: which hidden state, restored, brings a corrupted answer back.
+"""Causal tracing: which state, restored, brings a corrupted answer back.
 
-Promise: the model is left as it was; noise comes from the passed generator only.
-
-Rules: the embeddings of the subject's tokens get Gaussian noise of `NOISE_SIGMAS` standard
-deviations of the embedding matrix, in several draws at once; then one hidden state (a layer's
-output at one position) is set back to its clean value. The indirect effect is the gain in the
+Promise: the model is left as it was; noise comes from the passed generator only; restoring one
+state at a time, each in a forward pass of its own, gives the same effects up to rounding.
+Rules: the embeddings of the subject's tokens get Gaussian noise, in several draws at once; then
+clean values are set back at one position: a layer's output (`state`), or the contributions of the
+MLP or of the attention in a window of layers around it. The indirect effect is the gain in the
 probability of the answer's first token over the corrupted run (Meng et al. 2022, section 2).
+How many restorations become one pass: `editors.analysis.restoring`.
 
-    effects = trace_fact(model, "Ada was born in", subject=(0, 3), answer="London", generator=g)
-    effects.subject_last[3]          # layer 3, last subject token
+    noise = Noise(sigma=3 * subject_sigma(model, ["Ada"]), generator=g)
+    effects = trace_fact(model, "Ada was born in", subject=(0, 3), answer="London", noise=noise)
+    effects.of["mlp"][1, 3]          # second token, layer 3
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from editors.batch import Batch
+from editors.analysis.lens import shown
+from editors.analysis.restoring import Kind, Run, at_place, module_of
+from editors.errors import InvalidRequest
 from editors.model import EditableModel
 from editors.prompts import Span, encode, target_row
 from editors.trace import Trace
 
+KINDS: Final[tuple[Kind, ...]] = ("state", "mlp", "attention")
 NOISE_SIGMAS: Final = 3.0
-NOISE_DRAWS: Final = 6
+NOISE_DRAWS: Final = 10
+WINDOW_SHARE: Final = 10 / 48  # the paper's 10 layers of GPT-2 XL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """What the subject's embeddings are corrupted with: `draws` times N(0, sigma)."""
+
+    sigma: float
+    generator: torch.Generator
+    draws: int = NOISE_DRAWS
+
+    def draw(self, tokens: int, width: int) -> Tensor:
+        """Shape: [draws, tokens, width]."""
+        return self.sigma * torch.randn((self.draws, tokens, width), generator=self.generator)
+
+
+@dataclass(frozen=True, eq=False)
 class Effects:
-    """Probabilities of the answer's first token, and the indirect effects per layer."""
+    """Probabilities of the answer's first token, and the indirect effects.
 
+    `tokens` of the prompt, `subject` first and last of the subject's, `answer` the traced token,
+    `known` whether the clean model says it; `of`: kind -> [t, L], float64.
+    """
+
+    tokens: tuple[str, ...]
+    subject: tuple[int, int]
+    answer: str
+    known: bool
     clean: float
     corrupted: float
-    subject_last: tuple[float, ...]
-    prompt_last: tuple[float, ...]
+    of: Mapping[Kind, Tensor]
 
     @property
     def total(self) -> float:
         """The total effect of the corruption."""
         return self.clean - self.corrupted
 
+    @property
+    def subject_last(self) -> tuple[float, ...]:
+        """Effects of the hidden state at the subject's last token, per layer."""
+        return tuple(self.of["state"][self.subject[1]].tolist())
 
-@dataclass(frozen=True)
-class _Run:
-    """A corrupted batch and what is looked at in it."""
+    @property
+    def prompt_last(self) -> tuple[float, ...]:
+        """Effects of the hidden state at the last token, per layer."""
+        return tuple(self.of["state"][-1].tolist())
 
-    model: EditableModel
-    batch: Batch
-    noise: Tensor  # [draws, subject tokens, d]
-    places: tuple[int, ...]
-    states: dict[str, Tensor]  # layer -> clean output [t, d]
-    answer: int
-    last: int
 
-    def probability(self, layer: str | None, position: int) -> float:
-        """Mean probability of the answer with one state restored (None: none)."""
-        edits: dict[str, Callable[[Tensor], Tensor]] = {
-            self.model.architecture.embedding: self._corrupt
-        }
-        if layer is not None:
-            edits[layer] = lambda hidden: _set(hidden, position, self.states[layer][position])
-        with Trace(self.model.model, edit_outputs=edits):
-            logits = self.model.forward(self.batch)
-        return _probability(logits, self.answer, self.last)
+def subject_sigma(model: EditableModel, subjects: Sequence[str]) -> float:
+    """Standard deviation of the embeddings of all tokens of some subjects.
 
-    def _corrupt(self, hidden: Tensor) -> Tensor:
-        changed = hidden.clone()
-        changed[:, list(self.places)] += self.noise.to(hidden)
-        return changed
+    Source: kmeng01/rome, collect_embedding_std; noise is 3 of these.
+    """
+    ids = [token for subject in subjects for token in encode(model.plain, subject).ids]
+    rows = model.embeddings[ids]
+    return float(rows.detach().float().std())
+
+
+def default_window(n_layers: int) -> int:
+    """How many layers a window has: the paper's share of the depth, one at least."""
+    return max(1, round(WINDOW_SHARE * n_layers))
 
 
 @torch.no_grad()
 def trace_fact(
-    model: EditableModel, text: str, *, subject: Span, answer: str, generator: torch.Generator
+    model: EditableModel,
+    text: str,
+    *,
+    subject: Span,
+    noise: Noise,
+    answer: str | None = None,
+    kinds: Sequence[Kind] = KINDS,
+    window: int | None = None,
 ) -> Effects:
-    """Trace one fact at the last subject token and at the last prompt token.
+    """Trace one fact: every token, every layer, every kind.
 
-    `text` is the filled prompt, `subject` the subject's character span in it.
-    Raises: InvalidRequest if the tokenizer leaves the subject or the answer no token.
+    `text` is the filled prompt, `subject` the subject's character span in it; without an `answer`
+    the model's own next token is traced. `window`: layers of MLP and attention restored together.
+    Raises: InvalidRequest if the tokenizer leaves the subject or the answer no token, or the window
+    has no layer.
     """
-    row = target_row(model, text, answer, subject=subject)
-    last, ids = row.first - 1, row.ids[: row.first]
-    spans = encode(model, text).spans
-    places = tuple(i for i, (a, b) in enumerate(spans) if a < subject[1] and b > subject[0])
-    names = [model.architecture.layer_template.format(i) for i in range(model.n_layers)]
-    with model.evaluating(), Trace(model.model, outputs=names) as trace:
-        clean = _probability(model.forward(model.batch([ids])), row.labels[0], last)
-    run = _Run(
-        model=model,
-        batch=model.batch([ids] * NOISE_DRAWS),
-        noise=_noise(model, len(places), generator),
-        places=places,
-        states={name: trace.output(name)[0] for name in names},
-        answer=row.labels[0],
-        last=last,
-    )
+    width = default_window(model.n_layers) if window is None else window
+    if width < 1:
+        raise InvalidRequest(f"a window of {width} layers restores nothing: give 1 or more")
+    run = _clean_run(model, text, subject, answer, noise, kinds, width)
     with model.evaluating():
-        low = run.probability(None, 0)
-        found = [[run.probability(n, p) - low for n in names] for p in (max(places), last)]
-    return Effects(clean, low, tuple(found[0]), tuple(found[1]))
+        of = {kind: run.effects(kind) for kind in kinds}
+    return Effects(
+        tokens=tuple(shown(model, token) for token in run.ids),
+        subject=(run.places[0], run.places[-1]),
+        answer=shown(model, run.answer),
+        known=run.known,
+        clean=run.clean,
+        corrupted=run.corrupted,
+        of=of,
+    )
 
 
-def _noise(model: EditableModel, tokens: int, generator: torch.Generator) -> Tensor:
-    weight = model.embeddings
-    shape = (NOISE_DRAWS, tokens, int(weight.shape[1]))
-    return NOISE_SIGMAS * float(weight.float().std()) * torch.randn(shape, generator=generator)
+def _clean_run(
+    model: EditableModel,
+    text: str,
+    subject: Span,
+    answer: str | None,
+    noise: Noise,
+    kinds: Sequence[Kind],
+    window: int,
+) -> Run:
+    """The clean pass: states to restore, and what is said. Rows end where the answer begins."""
+    encoded = encode(model, text)
+    row = None if answer is None else target_row(model, text, answer, subject=subject)
+    ids = encoded.ids if row is None else row.ids[: row.first]
+    spans = encoded.spans[: len(ids)]
+    places = tuple(i for i, (a, b) in enumerate(spans) if a < subject[1] and b > subject[0])
+    if not places:
+        begin, end = subject
+        raise InvalidRequest(f"the tokenizer drops the subject {text[begin:end]!r}: reword it")
+    logits, states = _clean(model, ids, kinds)
+    said = int(logits.argmax())
+    wanted = said if row is None else row.labels[0]
+    start, low = _corrupted(model, ids, places, noise, wanted)
+    return Run(
+        model=model,
+        ids=ids,
+        places=places,
+        start=start,
+        states=states,
+        answer=wanted,
+        known=wanted == said,
+        clean=float(logits.softmax(-1)[wanted]),
+        corrupted=low,
+        window=window,
+    )
 
 
-def _set(hidden: Tensor, position: int, state: Tensor) -> Tensor:
-    changed = hidden.clone()
-    changed[:, position] = state
-    return changed
+def _clean(
+    model: EditableModel, ids: tuple[int, ...], kinds: Sequence[Kind]
+) -> tuple[Tensor, dict[Kind, Tensor]]:
+    """The pass without noise: logits [V] after the last token, and all states, [L, t, d] by kind.
+
+    States are copied as they appear: Falcon adds the attention to its MLP's output in place.
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(hidden: Tensor, name: str) -> Tensor:
+        found[name] = hidden.clone().reshape(len(ids), -1)
+        return hidden
+
+    layers = range(model.n_layers)
+    names = {kind: [module_of(model, kind, layer) for layer in layers] for kind in kinds}
+    edits = {name: at_place(keep, name) for chosen in names.values() for name in chosen}
+    with model.evaluating(), Trace(model.model, edit_outputs=edits):
+        logits = model.forward(model.batch([ids]))[0, -1].float()
+    states = {kind: torch.stack([found[name] for name in names[kind]]) for kind in kinds}
+    return logits, states
 
 
-def _probability(logits: Tensor, token: int, position: int) -> float:
-    return float(logits[:, position].float().softmax(-1)[:, token].mean())
+def _corrupted(
+    model: EditableModel, ids: tuple[int, ...], places: tuple[int, ...], noise: Noise, answer: int
+) -> tuple[Tensor, float]:
+    """The pass with noise: what the first layer receives [draws, t, d], and the probability."""
+    embedding = model.architecture.embedding
+    width = int(model.embeddings.shape[1])
+    drawn = noise.draw(len(places), width)
+
+    def corrupt(hidden: Tensor) -> Tensor:
+        changed = hidden.clone()
+        changed[:, list(places)] += drawn.to(hidden)
+        return changed
+
+    first = model.residual(0)
+    with (
+        model.evaluating(),
+        Trace(model.model, inputs=[first], edit_outputs={embedding: corrupt}) as t,
+    ):
+        logits = model.forward(model.batch([ids] * noise.draws))[:, -1].float()
+    return t.input(first), float(logits.softmax(-1)[:, answer].double().mean())

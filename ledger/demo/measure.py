@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from editors.analysis.tracing import trace_fact
+from editors.analysis.tracing import NOISE_SIGMAS, Noise, subject_sigma, trace_fact
 from editors.model import EditableModel
 from ledger.demo.trials import Trials, drawn
 from ledger.demo.world import World, WorldFact
@@ -59,13 +59,21 @@ def recall(model: EditableModel, facts: Sequence[WorldFact]) -> dict[str, float]
 
 def indirect_effects(model: EditableModel, facts: Sequence[WorldFact]) -> dict[str, Any]:
     """Mean effects over facts: total, and per layer at the last subject and last prompt token."""
-    generator = torch.Generator().manual_seed(0)
+    sigma = NOISE_SIGMAS * subject_sigma(model, [fact.subject for fact in facts])
+    noise = Noise(sigma, torch.Generator().manual_seed(0))
     found = []
     for fact in facts:
         start = fact.text.index(fact.subject)
         span = (start, start + len(fact.subject))
         found.append(
-            trace_fact(model, fact.text, subject=span, answer=fact.target_true, generator=generator)
+            trace_fact(
+                model,
+                fact.text,
+                subject=span,
+                answer=fact.target_true,
+                noise=noise,
+                kinds=("state",),
+            )
         )
     return {
         "facts": len(found),

@@ -102,6 +102,10 @@ def test_wilke_passes_over_layers_that_cannot_be_edited(
 
 def test_traced_takes_the_largest_effect() -> None:
     assert traced([0.1, 0.4, 0.4, 0.2]).layer == 1
-    assert traced([0.1]).evidence == {"rule": "traced", "effects": [0.1]}
-    with pytest.raises(InvalidHparams):
+    assert traced([0.1]).evidence == {"rule": "traced", "range": [0, 0], "effects": [0.1]}
+    assert traced([0.9, 0.1, 0.2, 0.8], low=1, high=2).layer == 2
+    with pytest.raises(InvalidHparams, match="run a causal trace"):
         traced([])
+    for low, high in ((2, 1), (0, 3)):
+        with pytest.raises(InvalidHparams, match="no layer from"):
+            traced([0.1, 0.2, 0.3], low=low, high=high)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ledger import EditRequest, Ledger
-from ledger.candidates import Settings
 from ledger.foreseeing import foreseen
 from ledger.interference import everything
+from ledger.settings import Settings
 from tests.e2e.harness import QUICK, SETTINGS, Kel, picture, rows
 from tests.reference.formats_reference import read_object
 

@@ -23,7 +23,11 @@ MAY_IMPORT = {
     "migrations": {"migrations", "alembic", "sqlalchemy", "ledger.models"},
     "cli": {"cli", "ledger", "click", "tqdm"},
 }
-ALONE = {"ledger/hub.py": {"huggingface_hub"}, "ledger/heatmap.py": {"matplotlib"}}
+ALONE = {
+    "ledger/hub.py": {"huggingface_hub"},
+    "ledger/heatmap.py": {"matplotlib"},
+    "ledger/analysis/plots.py": {"matplotlib"},
+}
 PURE = {"ledger/history.py": {"ledger.errors"}, "ledger/chain.py": set(), "ledger/models.py": set()}
 STORE_WRITERS = {
     *("store/atomic.py", "store/surgery.py", "store/staging.py", "store/filesystem.py"),

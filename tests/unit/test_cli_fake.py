@@ -34,6 +34,7 @@ from ledger.bisect import BisectStep, BisectView
 from ledger.evaluation.gates import Gate
 from ledger.facts import FactView
 from ledger.views import (
+    AnalysisView,
     Answer,
     BaseView,
     ChangeOutcome,
@@ -82,6 +83,46 @@ EDIT = EditView(
     batch=1,
     probes={"neighbourhood": [{"prompt": "Bob was born in", "answer": "Rome"}]},
 )
+GRID = [[0.5, -0.001], [0.25, 0.0]]
+CONTENTS = {
+    "trace": {
+        "facts": [{"prompt": "Ada lives in", "answer": " Rome", "known": True, "clean": 0.9,
+                   "corrupted": 0.1, "tokens": ["Ada", " lives"], "subject": [0, 0]}],
+        "left_out": [],
+        "rows": ["Ada", " lives"],
+        "counts": [1, 1],
+        "effects": {"state": GRID, "mlp": GRID, "attention": GRID},
+        "errors": None,
+    },
+    "lens": {
+        "prompt": "Ada lives in",
+        "readings": [
+            {
+                "version": 3,
+                "tokens": [" Oslo", " Rome"],
+                "chance": [0.5, 0.75],
+                "words": [{"word": "Rome", "token": " Rome", "chance": [0.25, 0.75],
+                           "rank": [2, 1], "gap": [0.25, 0.0]}],
+            }
+        ],
+    },
+    "activations": {
+        "prompts": [{"prompt": "Ada lives in", "layer": 1, "counts": [3, 9], "fdv": 6.0,
+                     "rdsp": 0.5, "rmp": 0.25}],
+        "mean": [3.0, 9.0],
+        "sd": [0.0, 0.0],
+    },
+    "layers": {
+        "rules": [{"rule": "layerwise", "mean": 1.0, "sd": 0.0, "mode": 1, "histogram": [0, 1],
+                   "layers": [1], "wording": {"asked": 2, "same": 0.5, "mean_move": 0.5}}],
+        "prompts": ["Ada lives in"],
+    },
+}  # fmt: skip
+SETTINGS = {"window": 2, "threshold": 0.085, "layer": "layerwise-raw"}
+ANALYSES = {
+    kind: AnalysisView(kind, (3,), SETTINGS, {"facts": 1.0}, content, 9, SHA)
+    for kind, content in CONTENTS.items()
+}
 CHANGE = ChangeOutcome("revert", (1, 2, 3), 4, SHA)
 BATCH = views.BatchOutcome("applied", 4, 2, (), (), {"reliability": 1.0}, (), "resolve", (3,))
 RESOLVED = ChangeOutcome("revert", (1, 2, 3), 4, SHA, notes=("to take it back",), resolved=BATCH)
@@ -266,6 +307,30 @@ class FakeLedger:
 
     def stats_merge(self, folders):
         return self._do("stats_merge", [StatsView(3, DOWN, "w", 9, 0.0, SHA, SHA)], folders)
+
+    def trace(self, facts, *, at="HEAD", sigmas=3.0, draws=10, window=None, seed=0, note="",
+              dry_run=False, progress=None):  # fmt: skip
+        progress("tracing", 0.5)
+        given = {"at": at, "sigmas": sigmas, "draws": draws, "window": window, "seed": seed}
+        return self._do("trace", ANALYSES["trace"], facts, **given, note=note, dry_run=dry_run)
+
+    def lens(self, prompt, *, words=(), at=("HEAD",), note="", dry_run=False):
+        given = {"words": words, "at": at, "note": note, "dry_run": dry_run}
+        return self._do("lens", ANALYSES["lens"], prompt, **given)
+
+    def activations(self, prompts, *, at="HEAD", threshold=0.085, layer="layerwise-raw", jump=None,
+                    note="", dry_run=False):  # fmt: skip
+        given = {"at": at, "threshold": threshold, "layer": layer, "jump": jump}
+        given |= {"note": note, "dry_run": dry_run}
+        return self._do("activations", ANALYSES["activations"], prompts, **given)
+
+    def layers(self, requests, *, rules=("static", "layerwise", "layerwise-raw"), at="HEAD",
+               note="", dry_run=False, progress=None):  # fmt: skip
+        given = {"rules": rules, "at": at, "note": note, "dry_run": dry_run}
+        return self._do("layers", ANALYSES["layers"], requests, **given)
+
+    def analysis(self, kind, entry=None):
+        return self._do("analysis", ANALYSES[kind], kind, entry)
 
     def methods(self):
         view = MethodView("rome", "Meng", "rank one", "exact", {"layer": 3, "x": [1, 2]}, "table")

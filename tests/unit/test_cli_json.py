@@ -18,6 +18,7 @@ OUTCOME = (
 )
 STATUS_KEYS = "schema ledger version active reverted rejected weights_digest head base tags entries"
 CHANGE = "schema op edits version weights_digest tag notes retest resolved disturbs dry_run"
+ANALYSIS = "schema kind versions settings metrics content entry object"
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
 
 CASES = [
@@ -59,6 +60,10 @@ CASES = [
         "schema directory version rewritten weights_digest bytes form notes merkle_root adapter",
     ),
     (("methods",), "methods", "schema methods"),
+    (("trace", "--subject", "Ada", "--prompt", "{} lives in"), "trace", ANALYSIS),
+    (("lens", "Ada lives in"), "lens", ANALYSIS),
+    (("activations", "Ada lives in"), "activations", ANALYSIS),
+    (("layers", "--stored", "9"), "layers", ANALYSIS),
     (("gc",), "gc", "schema objects temps bytes dry_run"),
     (("demo",), "demo", "schema directory lines"),
     (("demo", "facts"), "demo.facts", "schema facts"),

@@ -20,6 +20,7 @@ WANTED = {
     "kel bisect",
     "kel interference",
     *("kel export", "kel stats", "kel methods", "kel gc", "kel demo", "kel demo facts"),
+    *("kel trace", "kel lens", "kel activations", "kel layers"),
 }
 
 

@@ -52,6 +52,7 @@ DOCUMENTS = {
     "kel.stats/1": views.StatsView,
     "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
+    "kel.trace/1": views.AnalysisView,
 }
 FOREIGN_PATH = re.compile(r"(?<![\w.<…])(?:/(?:home|root|work|tmp|mnt|Users|opt|srv)/|[A-Z]:\\)")
 
