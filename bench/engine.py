@@ -2,7 +2,7 @@
 
 Both sides run in one process, in turn, on the same requests, templates and stop rule, in float32;
 what they find is compared before it is timed. KEL_PEER names a checkout of kmeng01/rome, whose own
-code is then timed as well; KEL_ENGINE names the models to measure: embedded gpt2_small half_llama.
+code is then timed as well; KEL_ENGINE names the models: embedded twin gpt2_small half_llama.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.clock import Work, in_turns, seconds
-from bench.engine_models import MODELS, Subject, embedded, half_llama, random_moment
+from bench.engine_models import MODELS, Subject, embedded, half_llama, random_moment, twin
 from bench.engine_plain import (
     edit_every_layer,
     full_depth_moment,
@@ -26,6 +26,7 @@ from bench.engine_plain import (
     row_by_row,
     whole_passes,
 )
+from bench.peer import rome_edit
 from bench.table import Row
 from editors.base import Job
 from editors.covariance import accumulate
@@ -40,6 +41,7 @@ from ledger.demo.corpus import texts
 from ledger.demo.world import build_world
 from tests.contract import test_kn_contract
 
+PEER = os.environ.get("KEL_PEER", "")
 WHOLE, BY_ROW = "whole passes, batched", "the tests' reference, row by row"
 POINTS, WRITES, FEW_WRITES, VALUES = 20, 100, 20, 32
 
@@ -59,7 +61,7 @@ def measure(_folder: Path) -> list[Row]:
 
 def _parts(subject: Subject, make: object) -> Iterator[Callable[[Subject], list[Row]]]:
     yield one_edit
-    if make is half_llama:
+    if make in (twin, half_llama):
         return
     yield from (neurons, write, moments)
     if make is embedded:
@@ -81,10 +83,8 @@ def one_edit(subject: Subject) -> list[Row]:
 
     works: dict[str, Callable[[], Tensor]] = {"": ours, WHOLE: whole}
     works[BY_ROW] = lambda: row_by_row(subject, request)
-    if os.environ.get("KEL_PEER"):
-        from bench.peer import rome_edit
-
-        works["kmeng01/rome"] = rome_edit(subject, request, Path(os.environ["KEL_PEER"]))
+    if subject.model.tokenizer("a")["input_ids"][0] not in subject.model.special_ids and PEER:
+        works["kmeng01/rome"] = rome_edit(subject, request, Path(PEER))
     return _compared(subject, "one ROME edit", works, goal=1 / 5)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers.processors import ByteLevel
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -62,14 +63,21 @@ class Subject:
         return tuple(range(first, first + 5))
 
 
-def embedded() -> Subject:
+def embedded(folder: str = "model") -> Subject:
     """The model shipped with the program, with its table's constants."""
-    with_files = Path(str(files("ledger.demo"))) / "model"
-    model = EditableModel.load(with_files)
+    model = EditableModel.load(Path(str(files("ledger.demo"))) / folder)
     values, _ = lookup("rome", model.model.config)
     rome = RomeHparams.from_dict({**values, "second_moment": "identity", "max_update_ratio": 1e9})
     templates = context_templates(model, torch.Generator().manual_seed(0))
     return Subject("embedded model", model, rome, templates, _requests(132), 1)
+
+
+def twin() -> Subject:
+    """The embedded model's GPT-2 twin, its tokenizer without BOS: published code expects that."""
+    subject = embedded("model-gpt2")
+    subject.model.tokenizer.backend_tokenizer.post_processor = ByteLevel()
+    rome = replace(subject.rome, key="original")
+    return replace(subject, name="embedded GPT-2 twin", rome=rome)
 
 
 def gpt2_small() -> Subject:
@@ -84,7 +92,7 @@ def half_llama() -> Subject:
     return _random("random 0.5B Llama", config, layer=5, steps=5)
 
 
-MODELS: tuple[Callable[[], Subject], ...] = (embedded, gpt2_small, half_llama)
+MODELS: tuple[Callable[[], Subject], ...] = (embedded, twin, gpt2_small, half_llama)
 
 
 def random_model(config: Any, tokenizer: Any, **where: Any) -> EditableModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -51,6 +53,35 @@ def test_a_trace_records_and_edits_tensors_and_tuples() -> None:
     assert [float(tensor) for tensor in seen] == [1, 11, 22]
     assert float(result) == 22
     assert hooks(chain) == 0
+
+
+def test_a_skipped_module_returns_what_is_given_and_runs_again_afterwards() -> None:
+    chain = Chain()
+    with Trace(chain, outputs=["a", "b"]) as trace:
+        chain(torch.ones(1))
+    assert trace.formed("a", torch.zeros(1)).shape == (1,)
+    given = (trace.formed("b", torch.full((1,), 5.0))[0], "rest")
+    for error in (None, RuntimeError):
+        with pytest.raises(RuntimeError) if error else nullcontext():
+            edits = {"b": lambda x: x * 2}
+            with Trace(chain, skip={"a": torch.zeros(1), "b": given}, edit_outputs=edits):
+                assert float(chain(torch.ones(1))) == 10
+                if error:
+                    raise error
+        assert "forward" not in vars(chain.b)
+        assert float(chain(torch.ones(1))) == 2
+    assert trace.formed("b", torch.zeros(1))[1] is None
+
+
+def test_a_forward_that_was_put_on_an_instance_comes_back() -> None:
+    chain = Chain()
+    own = vars(chain.a)["forward"] = lambda x: x * 3
+    with Trace(chain, skip={"a": torch.zeros(1)}):
+        assert float(chain(torch.ones(1))) == 1
+    assert vars(chain.a)["forward"] is own
+    with pytest.raises(UnsupportedModel), Trace(chain, skip={"a": 0, "nowhere": 0}):
+        pass
+    assert vars(chain.a)["forward"] is own
 
 
 def test_a_trace_stops_after_the_deepest_named_module() -> None:
