@@ -181,7 +181,8 @@ def held(
     def chosen(layer: int, states: Tensor) -> Tensor:
         if layer < start:
             return states.new_empty(1, 1, before.shape[1], 1)
-        return states[rows, :, before.clamp(min=0)].transpose(1, 2)
+        near = states.device  # that of the layer, in a model that is spread
+        return states[rows.to(near), :, before.clamp(min=0).to(near)].transpose(1, 2)
 
     return tuple((chosen(n, k), chosen(n, v)) for n, (k, v) in enumerate(attention))
 

@@ -32,7 +32,7 @@ CASES = [
         ("show", "1"),
         "show",
         "schema id hash active rejected fact method layers hparams metrics details delta "
-        "created_at author note batch probes",
+        "created_at author note batch probes supersedes superseded_by",
     ),
     (("status",), "status", STATUS_KEYS),
     (("diff", "v1", "v3"), "diff", "schema old new added removed facts parameters"),
