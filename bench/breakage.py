@@ -22,7 +22,7 @@ from editors.model import EditableModel
 from editors.prompts import target_row
 from editors.requests import EditRequest
 from ledger import Ledger
-from ledger.demo.measure import cases
+from ledger.demo.cases import cases
 from ledger.demo.world import build_world
 from ledger.interference import everything
 
