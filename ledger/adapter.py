@@ -25,8 +25,8 @@ from ledger.errors import InvalidInput
 from ledger.lora import Pair, balanced, compressed, joined, padded
 from ledger.manifest import Json
 from ledger.release import describe, release_files
+from ledger.released import ExportView
 from ledger.versions import Plan, Versions
-from ledger.views import ExportView
 from ledger.workspace import Workspace
 from store.adapters import encode_adapter
 from store.checkpoints import Checkpoint

@@ -24,6 +24,7 @@ from typing import Any
 
 from ledger.chain import digest
 from ledger.errors import BaseMismatch, InvalidInput
+from ledger.records import ModelRecord
 from store.atomic import write_file
 from store.canonical import canonical_json
 from store.checkpoints import Checkpoint
@@ -99,13 +100,18 @@ def _folder(spec: str) -> Path:
         raise InvalidInput(f"{spec!r} names the home of nobody: {error}") from error
 
 
-def find_again(base_id: str, revision: str | None, recorded: Path) -> Path:
-    """The folder of a base that was located before: its recorded place, else by its name."""
-    if base_id != DEMO and recorded.is_dir():
+def find_again(record: ModelRecord, place: Path | None) -> Path:
+    """The folder of a base that was located before.
+
+    It is `place` if that is known, else where it was when it was recorded, else found by its name.
+    Raises: BaseMismatch, RemoteFailure.
+    """
+    recorded = place or Path(record.path)
+    if record.base_id != DEMO and recorded.is_dir():
         return recorded
-    if base_id != DEMO and revision is None:
+    if record.base_id != DEMO and record.revision is None:
         raise BaseMismatch(f"the base folder {recorded} is gone; bring it back to that place")
-    return locate(base_id, revision=revision).folder
+    return locate(record.base_id, revision=record.revision).folder
 
 
 def identify(located: Located) -> Base:

@@ -57,16 +57,19 @@ _ANY_MODEL: Final = MappingProxyType({"num_hidden_layers": 1})
 _OF_A_MODEL: Final = ("layer", "layers")
 
 
-def methods(model: ModelRecord | None) -> list[MethodView]:
-    """All methods, with their defaults for a ledger's model, or for any. Raises: BaseMismatch."""
-    config = None if model is None else _config(model)
+def methods(model: ModelRecord | None, place: Path | None = None) -> list[MethodView]:
+    """All methods, with their defaults for a ledger's model, or for any.
+
+    `place` is where the base lies, if not where it was recorded. Raises: BaseMismatch.
+    """
+    config = None if model is None else _config(model, place)
     return [_view(editor, config) for editor in registry.METHODS]
 
 
-def _config(model: ModelRecord) -> Any:
+def _config(model: ModelRecord, place: Path | None) -> Any:
     from transformers import AutoConfig
 
-    folder = find_again(model.base_id, model.revision, Path(model.path))
+    folder = find_again(model, place)
     return AutoConfig.from_pretrained(folder, local_files_only=True)
 
 

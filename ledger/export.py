@@ -16,8 +16,8 @@ from ledger.chain import weights_digest
 from ledger.errors import IntegrityFailure, InvalidInput
 from ledger.manifest import FORMS
 from ledger.release import describe, release_files
+from ledger.released import ExportView
 from ledger.versions import Plan
-from ledger.views import ExportView
 from ledger.weights import raw_bytes
 from ledger.workspace import Workspace
 from store.surgery import rewrite
@@ -48,6 +48,10 @@ def export(
         from ledger.adapter import export_adapter
 
         return export_adapter(workspace, version, target, private=private, compress=compress)
+    if form == "bundle":
+        from ledger.bundle import export_bundle
+
+        return export_bundle(workspace.journal, workspace.store, version, target)
     plan = workspace.versions.plan(workspace.journal.history().active(version))
     return export_plan(workspace, version, plan, target, private=private, link=link)
 

@@ -91,7 +91,8 @@ class InvestigatingLedger(OpenedLedger):
         if weights and not any(f.severity == "error" for f in findings):
             from ledger.running import verify_weights
 
-            findings += verify_weights(self.journal, self.store, self.folder.cache)
+            place = self.folder.base_place()
+            findings += verify_weights(self.journal, self.store, self.folder.cache, place)
         return findings
 
     def audit(

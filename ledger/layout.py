@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ledger.errors import NoLedger
+from ledger.errors import InvalidInput, NoLedger
+from store.canonical import strict_json
+from store.errors import CanonicalError
 
 DATABASE = "ledger.db"
+PLACE = "base.json"
 VARIABLE = "KEL_LEDGER"
 
 
@@ -41,6 +44,20 @@ class LedgerFolder:
     def cache(self) -> Path:
         """What can be deleted at any time."""
         return self.root / "cache"
+
+    @property
+    def place(self) -> Path:
+        """Where the base lies on this machine, if the ledger was made on another one."""
+        return self.root / PLACE
+
+    def base_place(self) -> Path | None:
+        """What `place` says. Raises: InvalidInput if it cannot be read."""
+        if not self.place.exists():
+            return None
+        try:
+            return Path(strict_json(self.place.read_bytes())["path"])
+        except (OSError, CanonicalError, LookupError, TypeError) as error:
+            raise InvalidInput(f"{self.place} does not say where the base is ({error})") from error
 
     @classmethod
     def find(cls, directory: Path | None) -> Self:

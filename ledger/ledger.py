@@ -22,16 +22,8 @@ from ledger.analysing import AnalysingLedger
 from ledger.errors import InvalidInput
 from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
-from ledger.views import (
-    Answer,
-    ExportView,
-    GcView,
-    MethodView,
-    PartView,
-    ReplayView,
-    StatsView,
-    TestView,
-)
+from ledger.released import ExportView, PushView
+from ledger.views import Answer, GcView, MethodView, PartView, ReplayView, StatsView, TestView
 from store import gc
 
 GRACE_SECONDS = 14 * 24 * 3600.0
@@ -108,6 +100,34 @@ class Ledger(AnalysingLedger, InvestigatingLedger):
             compress=compress,
         )
 
+    def push(
+        self,
+        repo: str,
+        at: str = "HEAD",
+        *,
+        form: str = "merged",
+        private: bool = False,
+        compress: bool = False,
+        pull_request: bool = False,
+    ) -> PushView:
+        """Give a version out on the Hub, as one commit that is read back; see `export` for forms.
+
+        The token is the environment's or that of the Hub's own login. Raises: Conflict if the
+        repository holds other things or was changed meanwhile; RemoteFailure; as `export`.
+        """
+        from ledger.pushing import push
+
+        return push(
+            self.workspace,
+            self.resolve(at),
+            repo,
+            form=form,
+            private=private,
+            compress=compress,
+            pull_request=pull_request,
+            author=self.author,
+        )
+
     def stats(
         self,
         layers: Sequence[int] = (),
@@ -179,7 +199,7 @@ class Ledger(AnalysingLedger, InvestigatingLedger):
         """The editing methods, with their defaults for this ledger's model."""
         from ledger.catalogue import methods
 
-        return methods(self.journal.model())
+        return methods(self.journal.model(), self.folder.base_place())
 
     def gc(self, dry_run: bool = False, grace_seconds: float = GRACE_SECONDS) -> GcView:
         """Delete objects no row refers to, older than the grace period, under the write lock."""

@@ -124,8 +124,9 @@ def listing(folder: Path, known: Mapping[str, str] | None = None) -> dict[str, J
 
 def names(folder: Path) -> Iterator[str]:
     """Names of all files below `folder`, whatever kind they are, with slashes."""
-    for place, _, files in os.walk(folder):
-        for name in files:
+    for place, folders, files in os.walk(folder):
+        linked = [name for name in folders if Path(place, name).is_symlink()]
+        for name in (*files, *linked):
             yield Path(place, name).relative_to(folder).as_posix()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,6 +20,7 @@ from ledger.db import Database
 from ledger.facts import FactView, facts
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
+from ledger.released import ImportView
 from ledger.views import DiffView, EditView, LogView, StatusView
 from store.objects import ObjectStore
 
@@ -84,6 +86,61 @@ class OpenedLedger:
         return cls(folder, author=author)
 
     @classmethod
+    def import_bundle(
+        cls,
+        bundle: Path,
+        directory: Path,
+        *,
+        base: str | None = None,
+        replay: bool = True,
+        anchor: Path | None = None,
+        author: str | None = None,
+    ) -> ImportView:
+        """Make the new folder `directory` a ledger from a bundle, after full verification.
+
+        `base` says where the base lies here; with `replay` the head is folded from it and compared.
+        `anchor` is another release, whose entry the bundle must hold: an older bundle is refused.
+        Raises: InvalidInput, IntegrityFailure, BaseMismatch, StoreWriteError.
+        """
+        from ledger.importing import import_bundle
+        from ledger.manifest import anchor_of
+
+        return import_bundle(
+            Path(bundle),
+            Path(directory),
+            author=author or default_author(),
+            base=base,
+            replay=replay,
+            anchor=None if anchor is None else anchor_of(anchor),
+        )
+
+    @classmethod
+    def pull(
+        cls,
+        repo: str,
+        directory: Path,
+        *,
+        revision: str | None = None,
+        base: str | None = None,
+        replay: bool = True,
+        anchor: Path | None = None,
+        author: str | None = None,
+    ) -> ImportView:
+        """As `import_bundle`, of the bundle in a repository. Raises: RemoteFailure, too."""
+        from ledger.manifest import anchor_of
+        from ledger.pushing import pull
+
+        return pull(
+            repo,
+            Path(directory),
+            revision=revision,
+            author=author or default_author(),
+            base=base,
+            replay=replay,
+            anchor=None if anchor is None else anchor_of(anchor),
+        )
+
+    @classmethod
     def open(cls, directory: Path | None = None, *, author: str | None = None) -> Self:
         """Open the ledger at `directory`, else KEL_LEDGER, else the nearest one upwards.
 
@@ -106,13 +163,15 @@ class OpenedLedger:
         """The opened base and the live model; made when a verb needs it."""
         from ledger.workspace import Workspace
 
-        return Workspace(self.journal, self.store, self.folder.cache, self.author)
+        place = self.folder.base_place()
+        return Workspace(self.journal, self.store, self.folder.cache, self.author, place)
 
     # --- reading --------------------------------------------------------------------------------
 
     def status(self) -> StatusView:
         """Where the ledger stands."""
-        return inspection.status(self.journal, self.folder.root)
+        view, place = inspection.status(self.journal, self.folder.root), self.folder.base_place()
+        return view if place is None else replace(view, base=replace(view.base, path=str(place)))
 
     def log(self, limit: int | None = None) -> list[LogView]:
         """The history, newest first."""

@@ -170,11 +170,13 @@ def _previous(journal: Journal, edits: Sequence[int]) -> EntryRecord | None:
 # --- verify -------------------------------------------------------------------------------------
 
 
-def verify_weights(journal: Journal, store: ObjectStore, cache: Path) -> list[Finding]:
+def verify_weights(
+    journal: Journal, store: ObjectStore, cache: Path, place: Path | None
+) -> list[Finding]:
     """Hash the base in full, and fold every version whose digest was recorded."""
     record = journal.model()
     try:
-        folder = find_again(record.base_id, record.revision, Path(record.path))
+        folder = find_again(record, place)
         check(record.config["files"], folder, cache=cache / "base.json", trust_dates=False)
         versions = Versions(journal, store, folder)
     except (LedgerError, StoreError) as error:

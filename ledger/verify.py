@@ -38,7 +38,7 @@ from store.errors import CanonicalError, ObjectCorrupt, ObjectMissing, StoreErro
 Severity = Literal["error", "warning", "info"]
 
 # Every table but `entry`, its rows in the order of the entries they were written with.
-_BY_ENTRY: Final = MappingProxyType(
+BY_ENTRY: Final = MappingProxyType(
     {
         "base_tensor": "SELECT * FROM base_tensor ORDER BY entry_seq",
         "batch": "SELECT * FROM batch ORDER BY entry_seq",
@@ -53,7 +53,7 @@ _BY_ENTRY: Final = MappingProxyType(
         "user": 'SELECT * FROM "user" ORDER BY entry_seq',
     }
 )
-ROW_TABLES: Final = tuple(_BY_ENTRY)
+ROW_TABLES: Final = tuple(BY_ENTRY)
 
 
 class Objects(Protocol):
@@ -159,7 +159,7 @@ def _digests(snapshot: Snapshot, entries: list[Row]) -> Iterator[Finding]:
 
 def _placed(snapshot: Snapshot, name: str) -> Iterator[tuple[tuple[str, Any], str, Row]]:
     """((type of the entry's number, number), table, row): comparable even where altered."""
-    for row in snapshot.stream(_BY_ENTRY[name]):
+    for row in snapshot.stream(BY_ENTRY[name]):
         number = row["entry_seq"]
         yield ("" if isinstance(number, int) else type(number).__name__, number), name, row
 

@@ -214,21 +214,6 @@ class ChangeOutcome:
 
 
 @dataclass(frozen=True)
-class ExportView:
-    """A release on disk. `notes` are for whoever serves it; `adapter` is of that form only."""
-
-    directory: str
-    version: int
-    rewritten: tuple[str, ...]
-    weights_digest: str
-    bytes: int
-    form: str = "merged"
-    notes: tuple[str, ...] = ()
-    merkle_root: str = ""
-    adapter: Json | None = None  # rank, ranks, exact, errors
-
-
-@dataclass(frozen=True)
 class StatsView:
     """The second moment of one layer's keys, as measured and stored.
 

@@ -36,10 +36,17 @@ from store.objects import ObjectStore
 class Workspace:
     """Lazily opened parts of one ledger. Not for use by several threads."""
 
-    def __init__(self, journal: Journal, store: ObjectStore, cache: Path, author: str) -> None:
-        self.journal, self.store = journal, store
+    def __init__(
+        self,
+        journal: Journal,
+        store: ObjectStore,
+        cache: Path,
+        author: str,
+        place: Path | None = None,
+    ) -> None:
+        self.journal, self.store, self._place = journal, store, place
         self.record: ModelRecord = journal.model()
-        self._cache, self._author = cache, author
+        self.cache, self._author = cache, author
         self._held: tuple[int, dict[int, float]] = 0, {}
 
     @property
@@ -49,13 +56,13 @@ class Workspace:
 
     @cached_property
     def _base(self) -> Path:
-        """Where the base lies now: at its recorded place, or found again by its name."""
-        return find_again(self.record.base_id, self.record.revision, Path(self.record.path))
+        """Where the base lies now."""
+        return find_again(self.record, self._place)
 
     @cached_property
     def versions(self) -> Versions:
         """Folding; opens and checks the base."""
-        check(self.record.config["files"], self._base, cache=self._cache / "base.json")
+        check(self.record.config["files"], self._base, cache=self.cache / "base.json")
         return Versions(self.journal, self.store, self._base)
 
     @cached_property
@@ -73,7 +80,7 @@ class Workspace:
     @cached_property
     def statistics(self) -> Statistics:
         """Second moments."""
-        return Statistics(self.journal, self.store, self.live, self._cache, self._author)
+        return Statistics(self.journal, self.store, self.live, self.cache, self._author)
 
     @cached_property
     def examiner(self) -> Examiner:

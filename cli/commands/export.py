@@ -21,7 +21,7 @@ from cli.layout import pairs, short, size
 from cli.output import Item, Span
 
 if TYPE_CHECKING:
-    from ledger.views import ExportView
+    from ledger.released import ExportView
 
 _LEFT = "the ledger was not changed, a folder being written may be incomplete"
 

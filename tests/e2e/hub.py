@@ -32,6 +32,8 @@ def served(base: Path, home: Path) -> Iterator[HubServer]:
 def lead(patch: pytest.MonkeyPatch, url: str, home: Path) -> None:
     """Lead the client of this process to `url`; it read the environment when it was imported."""
     patch.setattr(constants, "ENDPOINT", url)
+    # The other storage has a protocol of its own, which this Hub does not speak.
+    patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     template = url + "/{repo_id}/resolve/{revision}/{filename}"
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))

@@ -33,6 +33,7 @@ def hub(request, tiny_base: Path, tmp_path: Path, clean: None, monkeypatch) -> I
         yield server
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 def test_the_token_is_sent_to_the_hub_and_shown_to_nobody(
     hub: HubServer, bare: Kel, probes: Path, tmp_path: Path
 ):
@@ -50,11 +51,13 @@ def test_the_token_is_sent_to_the_hub_and_shown_to_nobody(
         ("status",), ("log",), ("edit", *FACT, *QUICK, "--no-gate", "-m", "x"), ("show", "1"),
         ("ask", "Ada is"), ("test",), ("revert", "1"), ("undo",), ("tag", "x"), ("replay",),
         ("verify", "--weights"), ("export", str(tmp_path / "out")), ("gc",), ("diff", "v0", "v1"),
+        ("push", "owner/new"), ("push", "owner/new", "--form", "bundle"), ("push", REPO),
+        ("pull", "owner/new", str(tmp_path / "pulled")), ("pull", REPO, str(tmp_path / "none")),
         ("show", "99"), ("ask", ""), ("edit", *FACT, "--method", "x"), ("reapply", "1"),
     ):  # fmt: skip
         told += [kel(*argv, "--debug"), kel(*argv, "--json")]
     assert leaks("\n".join(result.out + result.err for result in told).encode()) == []
-    kept = [path for place in ("l", "out") for path in (tmp_path / place).rglob("*")]
+    kept = [path for place in ("l", "out", "pulled") for path in (tmp_path / place).rglob("*")]
     assert len(kept) > 10
     assert [path for path in kept if path.is_file() and leaks(path.read_bytes())] == []
 
@@ -80,7 +83,7 @@ def test_the_search_finds_a_token_in_each_form():
 
 
 def test_no_option_takes_a_token(bare: Kel):
-    for command in ((), ("init",), ("export",), ("edit",)):
+    for command in ((), ("init",), ("export",), ("edit",), ("push",), ("pull",)):
         assert "--token" not in bare(*command, "--help").out
 
 

@@ -1,13 +1,15 @@
-"""A small Hub on this machine: one repository at one commit, with faults on demand.
+"""A small Hub on this machine: repositories with commits, large files, and faults on demand.
 
-Promise: serves what `snapshot_download` asks for (repository info, tree, files); every request is
-written down; files named `*.bin` and the like are there to be taken, and must not be.
-Rules: bound to 127.0.0.1 on a free port; a fault is chosen per request by method and path.
+Promise: serves what the Hub's own client asks for when it downloads, lists and commits; every
+request is written down; files named `*.bin` and the like are there to be taken, and must not be.
+Rules: bound to 127.0.0.1 on a free port; a fault is chosen per request by method and path; a commit
+happens whole or not at all, also where its answer is lost.
 
     with HubServer({"config.json": b"{}"}) as hub:
         hub.faults = lambda method, path: Fault(status=500) if "resolve" in path else None
         environment = hub.environment(cache)
     hub.paths()         # ['/api/models/owner/tiny/revision/main', ...]
+    hub.repos["owner/new"].files()
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -43,17 +45,51 @@ class Asked:
     method: str
     path: str
     authorization: str
+    sent: int = 0
+
+
+@dataclass
+class Repository:
+    """Commits by their number, oldest first; `large` are the sha256 in its storage."""
+
+    commits: dict[str, dict[str, bytes]]
+    private: bool = False
+    large: set[str] = field(default_factory=set)
+    pulls: list[str] = field(default_factory=list)
+
+    @property
+    def head(self) -> str:
+        """The newest commit of main."""
+        return next(oid for oid in reversed(self.commits) if oid not in self.pulls)
+
+    def files(self, revision: str = "main") -> dict[str, bytes]:
+        """Name -> bytes of a commit."""
+        return self.commits[self.head if revision == "main" else revision]
+
+    def add(self, files: dict[str, bytes], pull: bool = False) -> str:
+        """A commit on the head; its number."""
+        text = json.dumps([len(self.commits), sorted(map(len, files.values()))])
+        oid = hashlib.sha1(text.encode()).hexdigest()
+        self.commits[oid] = files
+        if pull:
+            self.pulls.append(oid)
+        return oid
 
 
 Faults = Callable[[str, str], Fault | None]
+Answer = tuple[int, bytes, dict[str, str]]
 
 
 class HubServer:
-    """The server; a context manager."""
+    """The server; a context manager. `files` are those of REPO, at COMMIT."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = dict(files)
+        self.repos = {REPO: Repository({COMMIT: self.files})}
+        self.storage = {sha(data): data for name, data in files.items() if is_large(name)}
+        self.repos[REPO].large |= set(self.storage)
         self.faults: Faults = lambda method, path: None
+        self.spoil: Callable[[str, bytes], bytes] = lambda name, data: data
         self.asked: list[Asked] = []
         hub = self
 
@@ -87,11 +123,20 @@ class HubServer:
 
     def environment(self, home: Path) -> dict[str, str]:
         """Variables that lead a process here, with a cache of its own."""
-        return {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        off = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
+        return {"HF_ENDPOINT": self.url, "HF_HOME": str(home), **off}
 
     def paths(self) -> list[str]:
         """What was asked for, in order."""
         return [asked.path for asked in self.asked]
+
+    def found(self, path: str) -> Answer:
+        """The answer to a request that only reads."""
+        for name, repo in self.repos.items():
+            for kind, prefix in (("info", f"/api/models/{name}"), ("file", f"/{name}/resolve/")):
+                if path == prefix or path.startswith(prefix if kind == "file" else f"{prefix}/"):
+                    return _read(name, repo, path[len(prefix) :], kind)
+        return _missing("RepoNotFound")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -104,29 +149,38 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         hub, path = self.server_hub, unquote(urlsplit(self.path).path)
-        hub.asked.append(Asked(self.command, path, self.headers.get("authorization", "")))
+        body = self._body()
+        authorization = self.headers.get("authorization", "")
+        hub.asked.append(Asked(self.command, path, authorization, len(body)))
         fault = hub.faults(self.command, path)
         if fault is not None and fault.status != 200:
             self._send(fault.status, b'{"error": "no"}', dict(fault.headers or {}))
             return
-        status, body, headers = self._found(path)
-        self._send(status, body, headers, None if fault is None else fault.cut)
+        if self.command in ("POST", "PUT"):
+            from tests.sim.hub_writes import written
 
-    def _found(self, path: str) -> tuple[int, bytes, dict[str, str]]:
-        hub = self.server_hub
-        info, tree = f"/api/models/{REPO}/revision/", f"/api/models/{REPO}/tree/{COMMIT}"
-        if path.startswith(info) and path[len(info) :] in ("main", COMMIT):
-            return 200, json.dumps(_info(hub.files)).encode(), {}
-        if path == tree:
-            return 200, json.dumps([_entry(*file) for file in hub.files.items()]).encode(), {}
-        resolve = f"/{REPO}/resolve/{COMMIT}/"
-        name = path.removeprefix(resolve)
-        if path.startswith(resolve) and name in hub.files:
-            return 200, hub.files[name], _file_headers(name, hub.files[name])
-        kind = "RevisionNotFound" if path.startswith(info) else "RepoNotFound"
-        return 404, b'{"error": "not found"}', {"X-Error-Code": kind}
+            answer = written(hub, path, urlsplit(self.path).query, body)
+        else:
+            answer = hub.found(path)
+        self._send(*answer, None if fault is None else fault.cut)
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding", "") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _send(
         self, status: int, body: bytes, headers: Mapping[str, str], cut: int | None = None
@@ -147,32 +201,63 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _info(files: Mapping[str, bytes]) -> dict[str, Any]:
-    siblings = [{"rfilename": name} for name in files]
-    return {"_id": "1", "id": REPO, "modelId": REPO, "sha": COMMIT, "siblings": siblings,
+def _read(name: str, repo: Repository, rest: str, kind: str) -> Answer:
+    """Repository info, its tree, or a file, at `main` or a commit."""
+    if kind == "info":
+        _, what, revision = (rest or "/revision/main").split("/", 2)
+        if revision != "main" and revision not in repo.commits:
+            return _missing("RevisionNotFound")
+        files = repo.files(revision)
+        if what == "tree":
+            return 200, json.dumps([entry(*file) for file in files.items()]).encode(), {}
+        oid = repo.head if revision == "main" else revision
+        return 200, json.dumps(_info(name, oid, files)).encode(), {}
+    revision, _, file = rest.partition("/")
+    oid = repo.head if revision == "main" else revision
+    if oid not in repo.commits:
+        return _missing("RevisionNotFound")
+    if file not in repo.commits[oid]:
+        return _missing("EntryNotFound")
+    data = repo.commits[oid][file]
+    return 200, data, _file_headers(oid, file, data)
+
+
+def _missing(kind: str) -> Answer:
+    return 404, b'{"error": "not found"}', {"X-Error-Code": kind}
+
+
+def _info(name: str, oid: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+    siblings = [{"rfilename": file} for file in files]
+    return {"_id": "1", "id": name, "modelId": name, "sha": oid, "siblings": siblings,
             "private": False, "tags": []}  # fmt: skip
 
 
-def _entry(name: str, data: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": name, "size": len(data), "oid": _blob(data)}
-    if _large(name):
-        sha = hashlib.sha256(data).hexdigest()
-        entry["lfs"] = {"oid": sha, "size": len(data), "pointerSize": 130}
-    return entry
+def entry(name: str, data: bytes) -> dict[str, Any]:
+    """A file as the tree lists it."""
+    found: dict[str, Any] = {"type": "file", "path": name, "size": len(data), "oid": blob(data)}
+    if is_large(name):
+        found["lfs"] = {"oid": sha(data), "size": len(data), "pointerSize": 130}
+        found["xetHash"] = sha(b"xet" + data)
+    return found
 
 
-def _file_headers(name: str, data: bytes) -> dict[str, str]:
-    headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{_blob(data)}"', "Accept-Ranges": "bytes"}
-    if _large(name):
-        sha = hashlib.sha256(data).hexdigest()
-        headers |= {"X-Linked-ETag": f'"{sha}"', "X-Linked-Size": str(len(data))}
+def _file_headers(oid: str, name: str, data: bytes) -> dict[str, str]:
+    headers = {"X-Repo-Commit": oid, "ETag": f'"{blob(data)}"', "Accept-Ranges": "bytes"}
+    if is_large(name):
+        headers |= {"X-Linked-ETag": f'"{sha(data)}"', "X-Linked-Size": str(len(data))}
     return headers
 
 
-def _large(name: str) -> bool:
-    return name.endswith((".safetensors", ".bin", ".pt"))
+def is_large(name: str) -> bool:
+    """Whether the Hub keeps such a file in its large storage."""
+    return name.endswith((".safetensors", ".bin", ".pt")) or name.startswith("objects/")
 
 
-def _blob(data: bytes) -> str:
+def sha(data: bytes) -> str:
+    """sha256, hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def blob(data: bytes) -> str:
     """The name git has for these bytes."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

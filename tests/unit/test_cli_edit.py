@@ -258,6 +258,18 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
             (Path("d"), "HEAD"),
             {"form": "adapter", "private": True, "link": True, "compress": True},
         ),
+        (
+            ("push", "owner/x", "--form", "adapter", "--private", "--compress", "--pr"),
+            "push",
+            ("owner/x", "HEAD"),
+            {"form": "adapter", "private": True, "compress": True, "pull_request": True},
+        ),
+        (
+            ("pull", "owner/x", "d", "--revision", "r", "--base", "b", "--no-replay"),
+            "pull",
+            ("owner/x", Path("d")),
+            {"revision": "r", "base": "b", "replay": False, "anchor": None},
+        ),
         (("gc", "--dry-run"), "gc", (True,), {}),
     ],
 )

@@ -33,6 +33,7 @@ from ledger.auditing.views import (
 from ledger.bisect import BisectStep, BisectView
 from ledger.evaluation.gates import Gate
 from ledger.facts import FactView
+from ledger.released import ExportView, ImportView, PushView
 from ledger.views import (
     AnalysisView,
     Answer,
@@ -41,7 +42,6 @@ from ledger.views import (
     DiffView,
     EditOutcome,
     EditView,
-    ExportView,
     GcView,
     LogView,
     MethodView,
@@ -283,6 +283,24 @@ class FakeLedger:
         view = ExportView(str(directory), 3, (DOWN,), SHA, 18_400_000, form, ("a note",), SHA)
         given = {"form": form, "private": private, "link": link, "compress": compress}
         return self._do("export", view, directory, at, **given)
+
+    def import_bundle(self, bundle, directory, *, base=None, replay=True, anchor=None,
+                      author=None):  # fmt: skip
+        view = ImportView(str(directory), 3, 9, (1, 2), SHA, SHA, replay)
+        given = {"base": base, "replay": replay, "anchor": anchor}
+        return self._do("import_bundle", view, bundle, directory, **given)
+
+    def pull(self, repo, directory, *, revision=None, base=None, replay=True, anchor=None,
+             author=None):  # fmt: skip
+        view = ImportView(str(directory), 3, 9, (1, 2), SHA, SHA, replay, repo, SHA[:40])
+        given = {"revision": revision, "base": base, "replay": replay, "anchor": anchor}
+        return self._do("pull", view, repo, directory, **given)
+
+    def push(self, repo, at="HEAD", *, form="merged", private=False, compress=False,
+             pull_request=False):  # fmt: skip
+        view = PushView(repo, SHA[:40], "http://x", form, 3, SHA, SHA, ("a",), (), (), (), 9, ())
+        given = {"form": form, "private": private, "compress": compress}
+        return self._do("push", view, repo, at, **given, pull_request=pull_request)
 
     def stats(
         self,

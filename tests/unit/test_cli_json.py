@@ -59,6 +59,22 @@ CASES = [
         "export",
         "schema directory version rewritten weights_digest bytes form notes merkle_root adapter",
     ),
+    (
+        ("import", ".", "out"),
+        "import",
+        "schema directory version entries active weights_digest head replayed repo commit",
+    ),
+    (
+        ("pull", "owner/x", "out"),
+        "pull",
+        "schema directory version entries active weights_digest head replayed repo commit",
+    ),
+    (
+        ("push", "owner/x"),
+        "push",
+        "schema repo commit url form version weights_digest merkle_root uploaded copied unchanged"
+        " deleted bytes notes",
+    ),
     (("methods",), "methods", "schema methods"),
     (("trace", "--subject", "Ada", "--prompt", "{} lives in"), "trace", ANALYSIS),
     (("lens", "Ada lives in"), "lens", ANALYSIS),

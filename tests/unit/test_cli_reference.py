@@ -19,8 +19,18 @@ WANTED = {
     *("kel audit", "kel identify", "kel resolve", "kel facts"),
     "kel bisect",
     "kel interference",
-    *("kel export", "kel stats", "kel methods", "kel gc", "kel demo", "kel demo facts"),
     *("kel trace", "kel lens", "kel activations", "kel layers"),
+    *(
+        "kel export",
+        "kel import",
+        "kel push",
+        "kel pull",
+        "kel stats",
+        "kel methods",
+        "kel gc",
+        "kel demo",
+        "kel demo facts",
+    ),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cli.errors import Interrupted, describe
 from cli.main import COMMANDS, OUTPUT_CLOSED
-from ledger import records, shares, views
+from ledger import records, released, shares, views
 from ledger.auditing import views as audited
 from ledger.bisect import BisectStep, BisectView
 from ledger.errors import exit_code_of
@@ -44,11 +44,13 @@ DOCUMENTS = {
     "kel.test/1": views.TestView,
     "kel.interference/1": shares.InterferenceView,
     "kel.verify/1": Finding,
-    "kel.export/1": views.ExportView,
+    "kel.export/1": released.ExportView,
     "kel.facts/1": FactView,
     "kel.bisect/1": BisectView,
     "kel.audit/1": audited.AuditView,
     "kel.identify/1": audited.IdentityView,
+    "kel.import/1`, `kel.pull/1": released.ImportView,
+    "kel.push/1": released.PushView,
     "kel.stats/1": views.StatsView,
     "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
