@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.machine import described, load
 from bench.table import Row, rendered
 
-SECTIONS = ("startup", "fold", "live", "export", "storage", "engine", "interference")
+SECTIONS = ("startup", "fold", "live", "export", "storage", "engine", "interference", "audit")
 Section = Callable[[Path], list[Row]]
 
 

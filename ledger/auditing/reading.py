@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from editors.covariance import identity
+from editors.covariance import SecondMoment, identity
 from editors.delta import LowRank
 from editors.errors import UnsupportedModel
 from editors.keys import context_mean, subject_keys
@@ -32,6 +32,7 @@ from ledger.auditing.views import Reading
 from ledger.workspace import Workspace
 
 _SUBJECTS, _TOKENS, _PROMPTS = 5, 5, 64
+_CLOSER = 20  # subjects whose keys are looked at in every context, by their keys in none
 
 
 def readings(
@@ -77,16 +78,16 @@ def _reading(
     prompts: Sequence[str],
 ) -> Reading:
     model = workspace.live.model
-    scores, keys = _fitting(workspace, parameter, change, people)
-    order = sorted(range(len(people)), key=lambda n: -scores[n])[:_SUBJECTS]
-    direction = change.u @ change.v @ keys[order[0]].float() if order else change.u[:, 0]
+    fitting = _fitting(workspace, parameter, change, people)
+    best = fitting[0][0] if fitting else None
+    direction = change.u @ change.v @ fitting[0][2].float() if fitting else change.u[:, 0]
     prompt, objects = None, tuple[tuple[str, float], ...]()
-    if order and prompts:
-        asked = [prompt.replace("{}", people[order[0]]) for prompt in prompts]
+    if best and prompts:
+        asked = [prompt.replace("{}", best) for prompt in prompts]
         prompt, objects = _risen(model, asked, {parameter: matrix.to(model.weight(parameter))})
     return Reading(
         parameter=parameter,
-        subjects=tuple((people[n], round(scores[n], 4)) for n in order),
+        subjects=tuple((name, round(score, 4)) for name, score, _ in fitting[:_SUBJECTS]),
         prompt=prompt,
         objects=objects,
         head=_through_head(model, direction),
@@ -95,20 +96,40 @@ def _reading(
 
 def _fitting(
     workspace: Workspace, parameter: str, change: LowRank, people: Sequence[str]
-) -> tuple[list[float], Tensor]:
-    """How well each subject's key lies in the row space, 0 to 1, and the keys [n, m]."""
+) -> list[tuple[str, float, Tensor]]:
+    """Subjects by how well their key [m] lies in the row space, with the score and the key.
+
+    The keys of bare subjects choose the few whose keys in every context decide.
+    """
     model, layer = workspace.live.model, workspace.live.model.layer_index(parameter)
     used = workspace.statistics.used(layer)
     moment = identity(change.v.shape[1])
     if used:
         moment = workspace.statistics.recorded(parameter, str(used["factor"]))
     if not people:
-        return [], torch.zeros(0, change.v.shape[1], dtype=torch.float64)
+        return []
+    rows = change.v.double()
+    scores, _ = _inside(model, layer, people, ("{}",), rows, moment)
+    best = sorted(range(len(people)), key=lambda n: -scores[n])[:_CLOSER]
+    names = [people[n] for n in best]
+    near, keys = _inside(model, layer, names, workspace.templates(), rows, moment)
+    return sorted(zip(names, near, keys, strict=True), key=lambda found: -found[1])
+
+
+def _inside(
+    model: EditableModel,
+    layer: int,
+    people: Sequence[str],
+    templates: Sequence[str],
+    rows: Tensor,
+    moment: SecondMoment,
+) -> tuple[list[float], Tensor]:
+    """The share of each whitened key in the whitened row space `rows` [r, m]; the keys [n, m]."""
     facts = [Fact(subject=name, prompt="{}", target_new=name) for name in people]
-    found = subject_keys(model, facts, layers=[layer], templates=workspace.templates())
+    found = subject_keys(model, facts, layers=[layer], templates=templates)
     keys = context_mean(found[layer]).cpu().double()  # [n, m]
     white = torch.linalg.solve_triangular(moment.factor, keys.T, upper=False)  # [m, n]
-    space = torch.linalg.qr(moment.factor.T @ change.v.double().T).Q  # [m, r]
+    space = torch.linalg.qr(moment.factor.T @ rows.T).Q  # [m, r]
     inside = torch.linalg.vector_norm(space.T @ white, dim=0)
     return (inside / torch.linalg.vector_norm(white, dim=0)).tolist(), keys
 

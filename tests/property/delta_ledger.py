@@ -8,7 +8,7 @@ wanted(ledger, "h.0.w", ledger.journal.history().active())     # the bits, by th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,14 @@ def start(folder: Path, base: Path, **options: Any) -> Ledger:
 
 
 def apply(
-    ledger: Ledger, changes: Mapping[str, ParameterDelta] | Delta, facts: int = 1
+    ledger: Ledger,
+    changes: Mapping[str, ParameterDelta] | Delta,
+    facts: int = 1,
+    *,
+    stated: Sequence[EditRecord] = (),
+    environment: Mapping[str, Any] | None = None,
 ) -> tuple[int, ...]:
-    """One batch of `facts` edits on the head; returns their numbers."""
+    """One batch of `facts` edits (or those `stated`) on the head; returns their numbers."""
     workspace, journal = ledger.workspace, ledger.journal
     base_digest = workspace.record.base_digest
     delta = changes if isinstance(changes, Delta) else Delta(changes)
@@ -60,9 +65,15 @@ def apply(
             base_tensors=tuple(_untouched(ledger, name) for name in stored),
             objects=(ObjectRecord(oid=oid, kind="delta", size=len(data)),),
             batch=BatchRecord(
-                oid=oid, method="given", layers=(0,), hparams={}, seed=0, author="ann"
+                oid=oid,
+                method="given",
+                layers=(0,),
+                hparams={},
+                seed=0,
+                author="ann",
+                environment=dict(environment or {}),
             ),
-            edits=tuple(_fact(place) for place in range(facts)),
+            edits=tuple(stated) or tuple(_fact(place) for place in range(facts)),
         ),
         weights_digest=weights_digest(base_digest, tensors),
         tensors=tensors,
