@@ -1,7 +1,7 @@
 """The audit of a deployed checkpoint: every edit's share, what is left over, which version it is.
 
-Promise: reads weights only; changes nothing. Tensors are walked one by one; beside a tensor of the
-base and the deployed one, at most two copies of it in float32 are held.
+Promise: reads weights only; changes nothing. Tensors are walked one by one, so that memory follows
+the largest of them and not the model.
 
 Rules: every edit that was ever applied is a candidate, active or not. Tensors that are the base's
 bit for bit are read once; parameters with the digest of a version need no regression.

@@ -1,7 +1,7 @@
 """One tensor: the known changes it holds, and what is left over.
 
-Promise: at most two copies of the tensor in float32 are held beside its stored bytes; a tensor that
-is exactly the base with known changes leaves a residual of exact zero, whatever the dtype.
+Promise: a tensor that is exactly the base with known changes leaves a residual of exact zero,
+whatever the dtype; one that is not needs up to four copies in float32 beside its stored bytes.
 
 Rules: rounding hides what is smaller than half a step, so a plain regression of (deployed - base)
 reads 0.98 where an edit is whole. Therefore the base with the changes found so far is rounded as
