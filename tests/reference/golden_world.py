@@ -78,9 +78,14 @@ VALUES = {
 SPREAD = {**VALUES, "v_lr": 0.3, "clamp_norm_factor": 0.3, "layers": [0, 1]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "rome": {**VALUES, "layer": 1},
-    "memit": {**SPREAD, "mom2_update_weight": 5.0},
-    "emmet": {**SPREAD, "mom2_update_weight": 2.0, "emmet_lambda": 20.0, "update_norm_lambda": 0.05},
-    "pmet": {**SPREAD, "mom2_update_weight": 5.0, "kl_factor": 1.0},
+    "memit": {**SPREAD, "mom2_update_weight": 2000.0},
+    "emmet": {
+        **SPREAD,
+        "mom2_update_weight": 2.0,
+        "emmet_lambda": 20.0,
+        "update_norm_lambda": 0.05,
+    },
+    "pmet": {**SPREAD, "mom2_update_weight": 2000.0, "kl_factor": 1.0},
     "alphaedit": {**SPREAD, "nullspace_threshold": 0.02, "L2": 0.5},
     "ft": {"layer": 1, "lr": 1e-2, "steps": 25},
     "ft-m": {"layer": 1, "lr": 1e-2, "steps": 25},
