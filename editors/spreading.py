@@ -206,5 +206,6 @@ def _value_evidence(groups: Sequence[Sequence[int]], values: Sequence[Value]) ->
         "nll": [[value.nll[0], value.nll[-1]] for value in values],
         "steps": [len(value.losses) for value in values],
         "stop": [value.stop for value in values],
+        "forward": "; ".join(sorted({value.forward for value in values})),
         "value_ratio": [value.ratio for value in values],
     }
