@@ -117,7 +117,9 @@ def random_moment(model: EditableModel) -> SecondMoment:
 
 def _random(name: str, config: Any, *, layer: int, steps: int) -> Subject:
     small = embedded()
-    rome = replace(small.rome, layer=layer, v_num_grad_steps=steps, clamp_norm_factor=4.0)
+    rome = replace(
+        small.rome, layer=layer, v_num_grad_steps=steps, clamp_norm_factor=1e3, v_weight_decay=0.0
+    )
     model = random_model(config, small.model.tokenizer)
     return replace(small, name=name, model=model, rome=rome, repeats=0)
 

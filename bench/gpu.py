@@ -76,7 +76,9 @@ def _subject(large: bool) -> Subject:
     config = AutoConfig.for_model("llama", **(LARGE if large else SMALL))
     where: dict[str, Any] = {"device": "cuda", "dtype": torch.bfloat16} if large else {}
     model = random_model(config, small.model.tokenizer, **where)
-    rome = replace(small.rome, layer=LAYER, v_num_grad_steps=STEPS, clamp_norm_factor=4.0)
+    rome = replace(
+        small.rome, layer=LAYER, v_num_grad_steps=STEPS, clamp_norm_factor=1e3, v_weight_decay=0.0
+    )
     return replace(
         small, name="random 8B Llama" if large else "small Llama", model=model, rome=rome
     )
