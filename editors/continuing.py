@@ -26,6 +26,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from editors.batch import Batch
 from editors.model import EditableModel
+from editors.placement import swapped
 from editors.trace import Edit, Trace
 
 CONTINUED: Final = "continued"
@@ -213,11 +214,10 @@ def run(
     def chosen(x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[-1])[at][None]
 
-    swapped = {n: w.T if model.is_conv1d(n) else w for n, w in (weights or {}).items()}
     arguments = {"input_ids": ids, "attention_mask": mask, "use_cache": bool(cache), **cache}
     edits = {} if at is None else {model.architecture.head: chosen}
-    with Trace(model.model, edit_inputs=edits):
-        out = torch.func.functional_call(model.model, swapped, args=(), kwargs=arguments)
+    with Trace(model.model, edit_inputs=edits), swapped(model.model, weights or {}):
+        out = model.model(**arguments)
     logits: Tensor = out.logits
     return logits if at is None else logits[0]
 

@@ -238,10 +238,9 @@ class EditableModel:
         `at` [s] (flat positions): only these are passed to the head, and the result is [s, V].
         `weights`: parameter -> [d_out, d_in] matrix used in place of the model's own.
         """
-        swapped = {self._module(name): matrix for name, matrix in (weights or {}).items()}
         arguments = {"input_ids": batch.ids, "attention_mask": batch.mask, "use_cache": False}
         edits = {} if at is None else {self.architecture.head: lambda x: _rows(x, at)[None]}
-        with Trace(self.model, edit_inputs=edits), placement.swapped(swapped):
+        with Trace(self.model, edit_inputs=edits), placement.swapped(self.model, weights or {}):
             out = self.model(**arguments)
         logits: Tensor = out.logits
         return logits if at is None else logits[0]

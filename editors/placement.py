@@ -7,7 +7,7 @@ model without them is left to torch. An offloaded parameter is on the meta devic
 the hook's `weights_map`. A swap is a `forward` of the module's own, taken away again.
 
     value(module, "weight")                 # on the device where the module runs
-    with swapped({module: matrix}):         # [d_out, d_in], in place of the module's own
+    with swapped(model, {name: matrix}):    # [d_out, d_in], in place of the parameter
         model(ids)
 """
 
@@ -72,10 +72,11 @@ def write(module: nn.Module, name: str, new: Tensor) -> None:
 
 
 @contextmanager
-def swapped(weights: Mapping[nn.Module, Tensor]) -> Iterator[None]:
-    """Projections computed with other matrices [d_out, d_in] inside the block."""
+def swapped(root: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Projections computed with other matrices inside the block: parameter -> [d_out, d_in]."""
     with ExitStack() as stack:
-        for module, weight in weights.items():
+        for name, weight in weights.items():
+            module = root.get_submodule(name.removesuffix(".weight"))
             stack.enter_context(_computing(module, weight))
         yield
 

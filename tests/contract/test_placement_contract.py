@@ -149,7 +149,7 @@ def test_a_swap_is_the_model_with_that_matrix_and_leaves_it(pair: Any) -> None:
         with torch.no_grad():
             swapped = model.forward(batch, weights={name: old * 2})
             plain = model.forward(batch)
-            with pytest.raises(RuntimeError), placement.swapped({module: old[:, :3]}):
+            with pytest.raises(RuntimeError), placement.swapped(model.model, {name: old[:, :3]}):
                 model.forward(batch)
             assert {k: v for k, v in module.__dict__.items() if k == "forward"} == {
                 k: v for k, v in kept.items() if k == "forward"
