@@ -12,7 +12,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from ledger import Ledger
 from ledger.demo.cases import cases
 from ledger.demo.world import build_world
 from ledger.interference import everything
+from ledger.running import request_of
 
 
 def spearman(one: Tensor, two: Tensor) -> float:
@@ -52,31 +52,20 @@ def probabilities(model: EditableModel, requests: Sequence[EditRequest]) -> list
 
 
 def sequence(folder: Path, method: str, count: int, seed: int) -> dict[str, Tensor]:
-    """Edits one after another without a gate; per edit its drift, p after it and p at the end."""
-    wanted = (case.request for case in cases(build_world(), count=2 * count, seed=seed))
-    made: list[EditRequest] = []
-    foreseen: list[tuple[int, int, float]] = []
-    after: list[float] = []
-    probes = folder.with_name("probes.txt")
-    probes.write_text("The capital of\n", "utf-8")  # locality is not what is measured here
-    with Ledger.init(folder, base="demo", probes=probes, author="bench") as ledger:
-        model = ledger.workspace.live.model
-        for request in islice(wanted, 2 * count):
-            bare = EditRequest(
-                request.subject, request.prompt, request.target_new, request.target_true
-            )
-            shares = ledger.foresee(bare, method=method) or ()
-            outcome = ledger.edit(bare, method=method, gate=None)
-            if outcome.outcome != "applied" or outcome.edit is None:
-                continue
-            foreseen += [(outcome.edit, item.edit, item.share) for item in shares]
-            made.append(bare)
-            after += probabilities(model, [bare])
-            if len(made) == count:
-                break
-        history = ledger.journal.history()
-        found = everything(ledger.workspace.versions, history)
-        end = probabilities(model, made)
+    """Edits one after another without a gate; per edit its drift, p after it and p at the end.
+
+    A ledger that is there already is continued.
+    """
+    with _ledger(folder) as ledger:
+        foreseen = _grown(ledger, method, count, seed)
+        workspace, history = ledger.workspace, ledger.journal.history()
+        found = everything(workspace.versions, history)
+        made = [request_of(edit) for edit in ledger.journal.edits(found.active)]
+        after = []
+        for version, request in enumerate(made, start=1):
+            workspace.at(version)
+            after += probabilities(workspace.live.model, [request])
+        end = probabilities(workspace.live.model, made)
     row = {edit: i for i, edit in enumerate(found.edits)}
     column = {edit: j for j, edit in enumerate(found.active)}
     stored = [float(found.effects.share[row[i], column[j]]) for i, j, _ in foreseen]
@@ -87,6 +76,35 @@ def sequence(folder: Path, method: str, count: int, seed: int) -> dict[str, Tens
         "foreseen": torch.tensor([share for _, _, share in foreseen], dtype=torch.float64),
         "stored": torch.tensor(stored, dtype=torch.float64),
     }
+
+
+def _ledger(folder: Path) -> Ledger:
+    if folder.exists():
+        return Ledger.open(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    probes = folder.with_name("probes.txt")
+    probes.write_text("The capital of\n", "utf-8")  # locality is not what is measured here
+    return Ledger.init(folder, base="demo", probes=probes, author="bench")
+
+
+def _grown(ledger: Ledger, method: str, count: int, seed: int) -> list[tuple[int, int, float]]:
+    """Edit until `count` are active; what was foreseen of each: (new edit, earlier one, share)."""
+    foreseen: list[tuple[int, int, float]] = []
+    done = {edit.subject + edit.prompt for edit in ledger.journal.edits()}
+    active = len(ledger.status().active)
+    for case in cases(build_world(), count=2 * count, seed=seed):
+        full = case.request
+        if active == count:
+            break
+        if full.subject + full.prompt in done:
+            continue
+        bare = EditRequest(full.subject, full.prompt, full.target_new, full.target_true)
+        shares = ledger.foresee(bare, method=method) or ()
+        outcome = ledger.edit(bare, method=method, gate=None)
+        if outcome.outcome == "applied" and outcome.edit is not None:
+            active += 1
+            foreseen += [(outcome.edit, item.edit, item.share) for item in shares]
+    return foreseen
 
 
 def report(found: dict[str, Tensor]) -> list[str]:
@@ -116,10 +134,12 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=200)
     parser.add_argument("--method", default="rome")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ledger", type=Path, help="keep the ledger there, or go on with it")
     options = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="kel-bench-") as folder:
-        found = sequence(Path(folder) / "ledger", options.method, options.edits, options.seed)
+        place = options.ledger or Path(folder) / "ledger"
+        found = sequence(place, options.method, options.edits, options.seed)
     for line in report(found):
         print(line)
     print(f"{options.method}, seed {options.seed}, {time.perf_counter() - started:.0f} s")
