@@ -169,7 +169,7 @@ def check(model: EditableModel, window: int) -> None:
         torch.testing.assert_close(found.of[kind], wanted, atol=1e-7, rtol=1e-3)
 
 
-@pytest.mark.parametrize("window", [1, 2, 3])
+@pytest.mark.parametrize("window", [2, 3])
 def test_all_restorations_at_once_are_each_alone(model: EditableModel, window: int) -> None:
     before = state(model)
     check(model, window)

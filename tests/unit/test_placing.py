@@ -31,7 +31,7 @@ ROME: dict[str, Any] = {
     "max_update_ratio": 1e4,
 }
 FT: dict[str, Any] = {"lr": 2e-3, "steps": 2, "max_update_ratio": 1e4}
-SINGLE = ("rome", "rome-unsup", "ft", "ft-l")
+SINGLE = ("rome", "rome-unsup", "ft", "ft-l", "ft-m")
 
 
 @pytest.fixture
