@@ -50,6 +50,7 @@ COMMANDS = MappingProxyType(
         "import": "bundle",
         "push": "push",
         "pull": "bundle:pull",
+        "verify-release": "verify_release",
         "stats": "stats",
         "methods": "methods",
         "trace": "trace",

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -26,7 +26,7 @@ from ledger.lora import Pair, balanced, compressed, joined, padded
 from ledger.manifest import Json
 from ledger.release import describe, release_files
 from ledger.released import ExportView
-from ledger.versions import Plan, Versions
+from ledger.versions import Plan
 from ledger.workspace import Workspace
 from store.adapters import encode_adapter
 from store.checkpoints import Checkpoint
@@ -62,7 +62,6 @@ def export_adapter(
     plan = versions.plan(workspace.journal.history().active(version))
     pairs, errors = _pairs(plan, compress)
     rank = max(pair.rank for pair in pairs.values())
-    sites = _sites(versions.architecture, pairs)
     manifest = describe(workspace.journal, version, form="adapter", private=private)
     manifest["adapter"] = {
         "rank": rank,
@@ -71,11 +70,11 @@ def export_adapter(
         "errors": errors,
     }
     base = manifest["base"]
-    config = _config(versions, base, sites.values(), rank)
-    tensors = _tensors(versions, sites, pairs, rank)
+    config = adapter_config(versions.architecture, versions.checkpoint, base, pairs, rank)
+    tensors = adapter_tensors(versions.architecture, pairs, rank)
     with staging(target) as stage:
         stage.write(WEIGHTS, encode_adapter({n: t.numpy() for n, t in tensors.items()}))
-        stage.write(CONFIG, (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
+        stage.write(CONFIG, config)
         for name, document in release_files(manifest).items():
             stage.write(name, document(stage.folder))
     return ExportView(
@@ -117,13 +116,21 @@ def _sites(architecture: Architecture, parameters: Iterable[str]) -> dict[str, _
     return found
 
 
-def _config(versions: Versions, base: Json, sites: Iterable[_Site], rank: int) -> dict[str, Any]:
-    """What PEFT 0.17, vLLM 0.33, SGLang 0.5 and llama.cpp understand alike."""
-    places = list(sites)
-    row = versions.architecture
-    pattern = row.layer_template.removesuffix(".{}").rpartition(".")[2]
-    targets = {_target(versions.checkpoint, pattern, site) for site in places}
-    return {
+def adapter_config(
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    base: Json,
+    parameters: Iterable[str],
+    rank: int,
+) -> bytes:
+    """What PEFT 0.17, vLLM 0.33, SGLang 0.5 and llama.cpp understand alike.
+
+    Raises: InvalidInput for a parameter that no adapter can hold.
+    """
+    places = list(_sites(architecture, parameters).values())
+    pattern = architecture.layer_template.removesuffix(".{}").rpartition(".")[2]
+    targets = {_target(checkpoint, pattern, site) for site in places}
+    config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "inference_mode": True,
@@ -139,12 +146,13 @@ def _config(versions: Versions, base: Json, sites: Iterable[_Site], rank: int) -
         "target_modules": sorted(targets),
         "layers_to_transform": sorted({site.layer for site in places}),
         "layers_pattern": pattern,
-        "fan_in_fan_out": row.layout == "conv1d",
+        "fan_in_fan_out": architecture.layout == "conv1d",
         "rank_pattern": {},
         "alpha_pattern": {},
         "modules_to_save": None,
         "init_lora_weights": True,
     }
+    return (json.dumps(config, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _target(checkpoint: Checkpoint, pattern: str, site: _Site) -> str:
@@ -161,10 +169,17 @@ def _target(checkpoint: Checkpoint, pattern: str, site: _Site) -> str:
     return site.inside
 
 
-def _tensors(
-    versions: Versions, sites: Mapping[str, _Site], pairs: Mapping[str, Pair], rank: int
+def names_of(parameter: str) -> tuple[str, str]:
+    """The names of a parameter's two factors, A and B, in the weight file."""
+    module = f"{PREFIX}{parameter.removesuffix('.weight')}"
+    return f"{module}.lora_A.weight", f"{module}.lora_B.weight"
+
+
+def adapter_tensors(
+    architecture: Architecture, pairs: Mapping[str, Pair], rank: int
 ) -> dict[str, torch.Tensor]:
     """Every module that the config targets has both factors; without edits they are zero."""
+    sites = _sites(architecture, pairs)
     whole = {name: padded(pair, rank) for name, pair in pairs.items()}
     shapes = {
         sites[name].inside: (pair.b.shape[0], pair.a.shape[1]) for name, pair in pairs.items()
@@ -176,9 +191,9 @@ def _tensors(
             empty = Pair(torch.zeros(outputs, rank), torch.zeros(rank, inputs))
             name = taken.get((layer, inside))
             pair = whole[name] if name else empty
-            module = f"{PREFIX}{versions.architecture.layer_template.format(layer)}.{inside}"
-            found[f"{module}.lora_A.weight"] = pair.a
-            found[f"{module}.lora_B.weight"] = pair.b
+            module = architecture.layer_template.format(layer)
+            first, second = names_of(f"{module}.{inside}.weight")
+            found[first], found[second] = pair.a, pair.b
     return found
 
 

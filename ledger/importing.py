@@ -26,7 +26,7 @@ from ledger.db import Database
 from ledger.errors import BaseMismatch, IntegrityFailure, InvalidInput
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
-from ledger.manifest import CARD, MANIFEST, Json, names, read_manifest, write_manifest
+from ledger.manifest import BESIDE, CARD, MANIFEST, Json, names, read_manifest, write_manifest
 from ledger.released import ImportView
 from ledger.transfer import MOST_LINE, restore
 from ledger.verify import verify_structure
@@ -38,8 +38,6 @@ from store.staging import staging
 if TYPE_CHECKING:
     from io import BufferedReader
 
-# What the Hub and git add to a folder that is a copy of a repository.
-_BESIDE = (".gitattributes", ".git", ".cache")
 _CHUNK = 1 << 20
 
 
@@ -134,7 +132,7 @@ class _Source:
 
     def _check_names(self) -> None:
         """The folder holds what is listed and nothing else."""
-        present = {name for name in names(self.folder) if name.split("/")[0] not in _BESIDE}
+        present = {name for name in names(self.folder) if name.split("/")[0] not in BESIDE}
         listed = set(self.files) | {MANIFEST}
         # Of a Hub cache only what is listed was asked for; other commands put files there too.
         if extra := () if self.links else sorted(present - listed):

@@ -30,6 +30,8 @@ MANIFEST: Final = "kel.json"
 CARD: Final = "README.md"
 SCHEMA: Final = "kel.release/1"
 FORMS: Final = ("merged", "adapter", "bundle")
+# What the Hub and git add to a folder that is a copy of a repository.
+BESIDE: Final = (".gitattributes", ".git", ".cache")
 MOST_FILES: Final = 100_000
 MOST_BYTES: Final = 64_000_000  # of the manifest itself
 _SHA: Final = re.compile(r"[0-9a-f]{64}")

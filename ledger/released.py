@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ledger.verify import Finding
 from ledger.views import Json
 
 
@@ -63,3 +64,15 @@ class PushView:
     deleted: tuple[str, ...]
     bytes: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReleaseCheck:
+    """What a check of a release found; `base` is the digest of the base it was compared with."""
+
+    release: str
+    form: str
+    version: int
+    weights_digest: str
+    base: str | None
+    findings: tuple[Finding, ...]

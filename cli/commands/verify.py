@@ -44,7 +44,8 @@ def command(invocation: Invocation, weights: bool, anchor: Path | None) -> int:
     return invocation.emit("verify", content, _layout(findings), status)
 
 
-def _layout(findings: Sequence[Finding]) -> Iterator[Item]:
+def finding_table(findings: Sequence[Finding]) -> Iterator[Item]:
+    """The findings, one a line; nothing if there are none."""
     rows = [
         (
             Span(finding.severity, _STYLE.get(finding.severity, "dim")),
@@ -56,6 +57,10 @@ def _layout(findings: Sequence[Finding]) -> Iterator[Item]:
     ]
     if rows:
         yield Table((), rows)
+
+
+def _layout(findings: Sequence[Finding]) -> Iterator[Item]:
+    yield from finding_table(findings)
     for severity in ("error", "warning"):
         count = sum(finding.severity == severity for finding in findings)
         if count:

@@ -25,6 +25,7 @@ WANTED = {
         "kel import",
         "kel push",
         "kel pull",
+        "kel verify-release",
         "kel stats",
         "kel methods",
         "kel gc",

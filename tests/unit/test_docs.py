@@ -51,6 +51,7 @@ DOCUMENTS = {
     "kel.identify/1": audited.IdentityView,
     "kel.import/1`, `kel.pull/1": released.ImportView,
     "kel.push/1": released.PushView,
+    "kel.verify-release/1": released.ReleaseCheck,
     "kel.stats/1": views.StatsView,
     "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
@@ -111,7 +112,7 @@ def test_every_schema_in_the_code_is_on_the_page():
         for _, tree in trees(*PACKAGES)
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        for found in re.findall(r"kel\.[a-z.]+/\d+", node.value)
+        for found in re.findall(r"kel\.[a-z.-]+/\d+", node.value)
     }
     assert {"kel.status/1", "kel.error/1", "kel.delta/1", "kel.moment/1"} <= emitted | literal
     assert {name for name in emitted | literal if name not in FORMATS} == set()
