@@ -249,7 +249,7 @@ def hit(hub: HubServer, call: str, result, kel: Kel) -> None:
     """Where the call was made, the push failed in one line; nothing is left in the cache."""
     made = any(call in f"{asked.method} {asked.path}" for asked in hub.asked)
     if made and result.status != 0:
-        assert result.err.count("\n") == 1, result.err
+        assert len(result.err.splitlines()) == 1, ascii(result.err)
         line = result.err.strip()
         assert result.status == 8, line
         assert line.startswith("kel: cannot "), line
