@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,7 +40,6 @@ _PLAIN: Mapping[str, tuple[object, object]] = {
     "use_dora": (False, None),
     "bias": ("none", None),
     "modules_to_save": (None, []),
-    "layers_to_transform": (None, []),
     "trainable_token_indices": (None, []),
 }
 
@@ -174,7 +173,22 @@ def _factors(folder: Path, versions: Versions) -> dict[str, LowRank]:
             )
         tensor = Checkpoint(folder, {entry.name: entry}, (entry.file,), None).own(entry.name)
         found.setdefault(match["module"], {})[match["side"]] = from_raw(entry, tensor).float()
+    _check_layers(found, config.get("layers_to_transform"))
     return dict(_change(module, sides, config, versions) for module, sides in found.items())
+
+
+def _check_layers(modules: Iterable[str], layers: object) -> None:
+    """PEFT leaves out the factors of layers that the configuration does not name."""
+    named = layers if isinstance(layers, list) else [layers]
+    if layers is None or named == []:
+        return
+    for module in modules:
+        numbers = [int(part) for part in module.split(".") if part.isdigit()]
+        if not numbers or numbers[0] not in named:
+            raise InvalidInput(
+                f"the adapter holds factors of {module}, which is in none of its "
+                f"layers_to_transform ({', '.join(map(str, named))}): PEFT would leave them out"
+            )
 
 
 def _change(

@@ -200,6 +200,22 @@ def test_an_adapter_is_audited_and_asked_as_what_it_adds(ledger, tmp_path):
     assert all(0 <= said.probability <= 1 for said in view.said)
 
 
+def test_an_adapter_of_some_layers_is_read_if_it_names_them(ledger, tmp_path):
+    folder = adapter(ledger, tmp_path / "adapter", (1, 3), layers_to_transform=[0, 1, 2, 3])
+    assert ledger.audit(str(folder)).verdict == "clean"
+    folder = adapter(ledger, tmp_path / "others", (1, 3), layers_to_transform=[7])
+    with pytest.raises(InvalidInput, match="PEFT would leave them out"):
+        ledger.audit(str(folder))
+
+
+def test_an_adapter_that_was_exported_is_audited(ledger, tmp_path):
+    ledger.export(tmp_path / "out", form="adapter")
+    view = ledger.audit(str(tmp_path / "out"))
+    active = set(ledger.status().active)
+    assert (view.kind, view.verdict) == ("adapter", "clean")
+    assert {edit for edit, said in verdicts(view).items() if said == "present"} == active
+
+
 @pytest.mark.parametrize("setting", [{"use_dora": True}, {"bias": "all"}, {"peft_type": "IA3"}])
 def test_an_adapter_that_is_more_than_factors_is_refused(ledger, tmp_path, setting):
     folder = adapter(ledger, tmp_path / "adapter", (1, 3), **setting)
