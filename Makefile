@@ -16,7 +16,7 @@ demo: $(STAMP)  ## the main job, told step by step, on the embedded model
 	$(VENV)/bin/kel demo --dir demo-ledger
 
 test: $(STAMP)  ## the fast tier
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
 
 lint: $(STAMP)  ## style, types, and that generated documents are current
 	$(VENV)/bin/ruff check .

@@ -36,7 +36,11 @@ COLUMNS = (
     ("locality_same_subject", "same subject"),
     ("portability", "P"),
 )
-SIZES = (("update_ratio", "dW / W", "{:.2f}"), ("seconds", "s", "{:.2f}"))
+SIZES = (
+    ("update_ratio", "dW / W", "{:.2f}"),
+    ("seconds", "s", "{:.2f}"),
+    ("failed", "refused", "{:.0%}"),
+)
 Results = dict[str, Any]
 
 
