@@ -22,10 +22,13 @@ from ledger.evaluation.gates import Gate
 from ledger.opened import OpenedLedger
 from ledger.options import BATCH_LIMIT, EditOptions, check_words
 from ledger.records import Rows, TagRecord
+from ledger.shares import Share
 from ledger.views import BatchOutcome, ChangeOutcome, EditOutcome
+from store.errors import ObjectError
 
 if TYPE_CHECKING:
     from editors.requests import EditRequest
+    from ledger.history import History
     from ledger.settings import Settings
 
 DEFAULT_GATE: Final = Gate()
@@ -138,17 +141,29 @@ class ChangingLedger(OpenedLedger):
         measured again; `retest=False` leaves that out. Raises: NotActive, UnknownRevision, Conflict
         (a part of a dense batch).
         """
-        from ledger.interference import left_without
-
         edits, history = self._numbers(refs), self.journal.history()
-        moved = left_without(self.workspace.versions, history, edits)
+        moved, untold = self._left_without(edits, history)
         if dry_run:
             self.workspace.versions.plan([e for e in history.active() if e not in set(edits)])
             digest = self.journal.last_entry().weights_digest
             found = ChangeOutcome("revert", edits, history.head, digest, dry_run=True)
         else:
             found = self._change("revert", edits, note, author, retest=retest)
-        return replace(found, disturbs=moved)
+        return replace(found, disturbs=moved, notes=(*found.notes, *untold))
+
+    def _left_without(
+        self, edits: tuple[int, ...], history: History
+    ) -> tuple[tuple[Share, ...], tuple[str, ...]]:
+        """Edits that move without these; a note instead where a delta cannot be read.
+
+        A damaged delta must not keep an edit in the model.
+        """
+        from ledger.interference import left_without
+
+        try:
+            return left_without(self.workspace.versions, history, edits), ()
+        except ObjectError as error:
+            return (), (f"which edits move cannot be told: {error}",)
 
     def reapply(
         self, refs: Sequence[str], note: str = "", author: str | None = None

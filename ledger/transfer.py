@@ -35,7 +35,7 @@ from ledger.records import (
     TagRecord,
 )
 from ledger.sqlite import Row, Snapshot
-from ledger.verify import BY_ENTRY
+from ledger.verify import rows_by_entry
 from store.canonical import canonical_json, strict_json
 from store.errors import CanonicalError
 
@@ -71,7 +71,7 @@ def lines(snapshot: Snapshot) -> Iterator[bytes]:
 def _grouped(snapshot: Snapshot, name: str) -> Iterator[tuple[int, list[Row]]]:
     """The rows of a table by entry, each group in the order of its keys."""
     keys = chain.key_of(name)
-    for seq, group in groupby(snapshot.stream(BY_ENTRY[name]), key=lambda row: row["entry_seq"]):
+    for seq, group in groupby(rows_by_entry(snapshot, name), key=lambda row: row["entry_seq"]):
         yield seq, sorted(group, key=lambda row: [row[key] for key in keys])
 
 

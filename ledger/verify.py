@@ -157,9 +157,14 @@ def _digests(snapshot: Snapshot, entries: list[Row]) -> Iterator[Finding]:
     yield from (_altered(seq) for seq, expected in wanted.items() if expected != empty)
 
 
+def rows_by_entry(snapshot: Snapshot, name: str) -> Iterator[Row]:
+    """The rows of a table, in the order of the entries that recorded them."""
+    return snapshot.stream(BY_ENTRY[name])
+
+
 def _placed(snapshot: Snapshot, name: str) -> Iterator[tuple[tuple[str, Any], str, Row]]:
     """((type of the entry's number, number), table, row): comparable even where altered."""
-    for row in snapshot.stream(BY_ENTRY[name]):
+    for row in rows_by_entry(snapshot, name):
         number = row["entry_seq"]
         yield ("" if isinstance(number, int) else type(number).__name__, number), name, row
 

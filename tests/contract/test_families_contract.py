@@ -163,7 +163,7 @@ def test_rome_solves_its_constraint_with_the_value_that_says_the_target(
     assert float(cosine) > 1 - 1e-6
     said = delta.evidence["nll"]
     assert said[0] == pytest.approx(loss(model, fact), abs=1e-3)
-    assert said[-1] < said[0] - 0.05
+    assert said[-1] < said[0] - 0.02
     assert said[-1] == pytest.approx(loss(model, fact, value[:, 0]), abs=1e-3)
 
 

@@ -84,7 +84,7 @@ def test_an_export_onto_a_full_disk_leaves_no_folder(
             if mode == "once":
                 assert list(target.parent.iterdir()) == []
             elif target.exists():  # whole, and the disk does not let it be taken back
-                assert fs.calls[-2:] == ["fsync_dir", "rename"]
+                assert fs.calls[-3:] == ["fsync_dir", "rename", "rmdir"]
                 shutil.rmtree(target)
     assert at > 15
     assert target.is_dir()

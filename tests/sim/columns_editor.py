@@ -90,4 +90,4 @@ def register(patch: pytest.MonkeyPatch) -> None:
         return ({}, "a test") if method == "columns" else lookup(method, config)
 
     patch.setattr("editors.methods.METHODS", (*methods.METHODS, Columns()))
-    patch.setattr("ledger.candidates.lookup", table)
+    patch.setattr("ledger.placing.lookup", table)

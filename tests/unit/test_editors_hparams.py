@@ -157,7 +157,7 @@ def test_senseless_hyperparameters_are_refused(method: str, changes: dict[str, A
         ("memit", ("gpt2", 48, 1600), {"layers": [13, 14, 15, 16, 17]}, "MEMIT/gpt2-xl.json"),
         ("memit", ("llama", 32, 4096), {"layers": [4, 5, 6, 7, 8], "v_lr": 0.5}, "llama-7b.yaml"),
         ("memit", ("llama", 16, 2048), {"layers": [2, 3, 4]}, "family default"),
-        ("memit", ("llama", 8, 160), {"layers": [1, 2, 3]}, "embedded model"),
+        ("memit", ("llama", 8, 160), {"layers": [0, 1, 2, 3]}, "embedded model"),
         ("emmet", ("gptj", 28, 4096), {"layers": [5], "mom2_update_weight": 1}, "unified-model"),
         ("pmet", ("gptj", 28, 4096), {"kl_factor": 1.0, "v_num_grad_steps": 30}, "PMET"),
         ("alphaedit", ("gptj", 28, 4096), {"L2": 10, "nullspace_threshold": 0.02}, "AlphaEdit"),
