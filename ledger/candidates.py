@@ -1,4 +1,4 @@
-"""Computing a batch: hyper-parameters, the editor, the stored delta, and what it does to the model.
+"""Computing a batch: the editor, the stored delta, and what it does to the model.
 
 Promise: the delta is encoded first, and what is shown in the live model and measured is decoded
 from those bytes. Nothing here writes to the ledger, except that statistics that were missing are
@@ -66,6 +66,7 @@ class Candidate:
 
     computed: Computed
     data: bytes
+    stored: Delta  # decoded from `data`
     plan: Plan
     tensors: Mapping[str, str]
     layers: tuple[int, ...]
@@ -131,8 +132,7 @@ class Candidates:
             seconds=seconds,
         )
         found = self.measure(computed, held, plan)
-        disturbs = disturbed(self._w.versions, decode_delta(found.data), tuple(held))
-        return replace(found, disturbs=disturbs)
+        return replace(found, disturbs=disturbed(self._w.versions, found.stored, tuple(held)))
 
     def measure(self, computed: Computed, held: Mapping[int, float], plan: Plan) -> Candidate:
         """Show the stored form of a delta on top of `plan` and measure what it does.
@@ -156,6 +156,7 @@ class Candidates:
         return Candidate(
             computed=computed,
             data=data,
+            stored=stored,
             plan=moved,
             tensors=tensors,
             layers=self._layers(stored),

@@ -24,7 +24,7 @@ from ledger.options import BATCH_LIMIT, EditOptions, check_words
 from ledger.records import Rows, TagRecord
 from ledger.shares import Share
 from ledger.views import BatchOutcome, ChangeOutcome, EditOutcome
-from store.errors import ObjectError
+from store.errors import StoreError
 
 if TYPE_CHECKING:
     from editors.requests import EditRequest
@@ -162,7 +162,7 @@ class ChangingLedger(OpenedLedger):
 
         try:
             return left_without(self.workspace.versions, history, edits), ()
-        except ObjectError as error:
+        except StoreError as error:
             return (), (f"which edits move cannot be told: {error}",)
 
     def reapply(

@@ -1,4 +1,4 @@
-"""The interference of a version as a picture; the only module that imports matplotlib.
+"""The interference of a version as a picture.
 
 Promise: an SVG file that needs no network and no font; the same version gives the same bytes.
 Rules: matplotlib is imported when something is drawn, and never opens a window.

@@ -116,8 +116,8 @@ def _add_squares(squares: Tensor, low: Sequence[tuple[int, LowRank]], inner: Ten
 
 
 @dataclass(frozen=True, eq=False)
-class Interference:
-    """All edits of a version at once.
+class Standing:
+    """What stood when each edit was computed, from the history alone.
 
     `edits` were applied at some time (rows), `active` are carried by the version (columns); `signs`
     [i, j]: 1 where i came after j was computed, -1 where it went, else 0.
@@ -125,8 +125,14 @@ class Interference:
 
     edits: tuple[int, ...]
     active: tuple[int, ...]
-    effects: Effects
     signs: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Interference(Standing):
+    """All edits of a version at once. Shapes: effects of `edits` on `active`."""
+
+    effects: Effects
 
     def drift(self, edit: int) -> float | None:
         """How far what `edit` wrote has moved; None where it has no key."""
@@ -152,8 +158,7 @@ class Interference:
         return largest(self.edits, shares, threshold)[:_MOST]
 
 
-def everything(versions: Versions, history: History, version: int | None = None) -> Interference:
-    """The interference of a version (default: the head). Raises: UnknownRevision, ObjectError."""
+def _standing(history: History, version: int | None = None) -> Standing:
     number = history.head if version is None else history.checked(version)
     changes = history.changes[:number]
     edits = history.ordered({e for c in changes if c.op == "apply" for e in c.edits})
@@ -168,9 +173,15 @@ def everything(versions: Versions, history: History, version: int | None = None)
     here = state.nonzero().flatten().tolist()
     signs = state[:, None] - before[:, here]
     signs[here, range(len(here))] = 0.0
-    parts = versions.parts(edits)
-    effects = measured(parts, [parts[i] for i in here], signs)
-    return Interference(edits, tuple(edits[i] for i in here), effects, signs)
+    return Standing(edits, tuple(edits[i] for i in here), signs)
+
+
+def everything(versions: Versions, history: History, version: int | None = None) -> Interference:
+    """The interference of a version (default: the head). Raises: UnknownRevision, ObjectError."""
+    found = _standing(history, version)
+    parts = dict(zip(found.edits, versions.parts(found.edits), strict=True))
+    effects = measured([*parts.values()], [parts[edit] for edit in found.active], found.signs)
+    return Interference(found.edits, found.active, found.signs, effects)
 
 
 def disturbed(versions: Versions, delta: Delta, earlier: Sequence[int]) -> tuple[Share, ...]:
@@ -185,7 +196,7 @@ def left_without(versions: Versions, history: History, going: Sequence[int]) -> 
     They are those that were computed with one of the others in place. Raises: NotActive, Conflict.
     """
     history.check("revert", tuple(going))
-    found = everything(versions, history)
+    found = _standing(history)
     rows = [found.edits.index(edit) for edit in going]
     staying = [j for j, edit in enumerate(found.active) if edit not in set(going)]
     with_it = (found.signs[rows][:, staying] == 0).float()

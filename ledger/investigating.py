@@ -1,6 +1,7 @@
 """The verbs that find out and change nothing: disturbance, audit, bisection, verification.
 
-Promise: none of them writes to the ledger.
+Promise: none of them writes to the ledger, except that `foresee` measures and keeps statistics that
+were missing.
 
 Rules: base class of `ledger.Ledger`; what computes is imported inside the verb that needs it.
 

@@ -3,7 +3,7 @@
 Promise: a picture shows what its table says and nothing else; colours can be told apart by
 colour-blind readers; a text that no installed font can show is refused, never drawn as boxes.
 
-Rules: matplotlib is imported here only, when a picture is drawn; nothing of it is left switched on.
+Rules: matplotlib is imported when a picture is drawn; nothing of it is left switched on.
 
     draw(view, Path("trace.png"))           # or .svg, .pdf
 """

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from editors.delta import LowRank
+from ledger.adapter import CONFIG, WEIGHTS
 from ledger.base import locate
 from ledger.errors import BaseMismatch, InvalidInput
 from ledger.versions import Versions
@@ -32,7 +33,6 @@ from ledger.weights import DTYPES, from_raw
 from store.checkpoints import Checkpoint
 from store.headers import read_header
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _FACTOR = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight"
 )
@@ -63,7 +63,7 @@ def open_deployed(spec: str, revision: str | None, versions: Versions) -> Deploy
     CheckpointError, RemoteFailure.
     """
     folder = locate(spec, revision=revision).folder
-    if (folder / _CONFIG).is_file():
+    if (folder / CONFIG).is_file():
         return Adapter(folder, versions, _factors(folder, versions))
     checkpoint = Checkpoint.open(folder)
     if checkpoint.quantised:
@@ -162,13 +162,13 @@ def _paired(base: list[str], found: list[str]) -> dict[str, str]:
 
 
 def _factors(folder: Path, versions: Versions) -> dict[str, LowRank]:
-    config = _config(folder / _CONFIG)
+    config = _config(folder / CONFIG)
     found: dict[str, dict[str, Tensor]] = {}
-    for entry in read_header(folder / _WEIGHTS):
+    for entry in read_header(folder / WEIGHTS):
         match = _FACTOR.fullmatch(entry.name)
         if match is None or entry.dtype not in DTYPES:
             raise InvalidInput(
-                f"{folder / _WEIGHTS} holds {entry.name} ({entry.dtype}), which is no LoRA factor: "
+                f"{folder / WEIGHTS} holds {entry.name} ({entry.dtype}), which is no LoRA factor: "
                 "merge the adapter into its base and audit the result"
             )
         tensor = Checkpoint(folder, {entry.name: entry}, (entry.file,), None).own(entry.name)

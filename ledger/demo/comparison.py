@@ -90,14 +90,14 @@ def tables(found: Results) -> str:
         "",
         *_heads("method", *(head for _, head in COLUMNS), "free", *_sizes()),
     ]
-    lines += [_row(name, found[f"single {name}"]["all"], sizes=True) for name in TEACHING]
+    lines += [_row(name, found[f"single {name}"]["all"]) for name in TEACHING]
     lines += [
         "",
         "### One batch",
         "",
         *_heads("method", *(head for _, head in COLUMNS), "free", *_sizes()),
     ]
-    lines += [_row(name, found[f"batch {name}"]["all"], sizes=True) for name in BATCHED]
+    lines += [_row(name, found[f"batch {name}"]["all"]) for name in BATCHED]
     lines += ["", "### Edits that stay", ""]
     marks = list(found[f"sequence {TEACHING[0]}"])
     heads = [f"R at {mark}" for mark in marks] + [
@@ -116,7 +116,7 @@ def _heads(*heads: str) -> list[str]:
     return ["| " + " | ".join(heads) + " |", "| --- |" + " --- |" * (len(heads) - 1)]
 
 
-def _row(name: str, scores: Mapping[str, Any], *, sizes: bool) -> str:
+def _row(name: str, scores: Mapping[str, Any]) -> str:
     cells = [_cell(scores[key]) for key, _ in COLUMNS] + [_cell(scores["reliability_free"])]
     cells += [form.format(scores[key]) for key, _, form in SIZES]
     return f"| `{name}` | " + " | ".join(cells) + " |"

@@ -17,15 +17,14 @@ from tokenizers import (
     models,
     normalizers,
     pre_tokenizers,
-    processors,
     trainers,
 )
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from editors.architectures import ARCHITECTURES, architecture_of
 from editors.model import EditableModel
-from tests.contract.tiny import TEXTS
+from tests.contract.tiny import TEXTS, finished
 
 CORPUS = [
     *TEXTS,
@@ -158,15 +157,4 @@ def _trained(tokenizer: Any, trainer: Any, bos: bool, **options: Any) -> Any:
     fields = json.loads(tokenizer.to_str())
     # Given to the trainer as special tokens, so that they come first; text consists of them.
     fields["added_tokens"] = [t for t in fields["added_tokens"] if t["content"] in SPECIAL]
-    tokenizer = Tokenizer.from_str(json.dumps(fields))
-    if bos:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", 0)]
-        )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        clean_up_tokenization_spaces=False,
-    )
+    return finished(Tokenizer.from_str(json.dumps(fields)), bos=bos, unk_token="<unk>")

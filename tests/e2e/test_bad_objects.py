@@ -112,6 +112,20 @@ def test_an_edit_whose_delta_is_damaged_can_still_be_taken_out_and_not_put_back(
     kel.refused(4, "reapply", "2", says=[oid])
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_revert_says_where_it_cannot_tell_what_moves(kel: Kel, damage: Damage):
+    oid = damaged(kel, 2, 4, damage)
+    (note,) = kel.json("revert", "2")["notes"]
+    assert note.startswith("which edits move cannot be told")
+    assert oid in note
+
+
+@pytest.mark.parametrize("damage", [missing, altered])
+def test_a_revert_does_not_need_what_was_taken_out_before(kel: Kel, damage: Damage):
+    damaged(kel, 4, 2, damage)
+    assert kel.json("revert", "2")["notes"] == []
+
+
 @pytest.mark.parametrize("damage", [missing, altered])
 def test_a_delta_that_no_version_in_use_needs_is_found_by_verify(kel: Kel, damage: Damage):
     oid = damaged(kel, 4, 1, damage)
