@@ -153,7 +153,18 @@ class _Boundary:
             self.status = _told(error, self._invocation)
         except OutputClosed:
             self.status = OUTPUT_CLOSED
+        _forget_the_interrupt()
         return True
+
+
+def _forget_the_interrupt() -> None:
+    """Keep the exit status of `python -m cli.main` after a Ctrl-C while a library ran `exec`.
+
+    A KeyboardInterrupt that passes through source code run from a string (a dataclass being made
+    while a module is imported) is noted by CPython as unhandled, even if it is caught further out;
+    at exit the process would then kill itself with SIGINT. Running any source takes the note back.
+    """
+    exec("", {})  # noqa: S102
 
 
 def _told(error: BaseException, invocation: Invocation) -> int:

@@ -213,3 +213,22 @@ def test_ctrl_c_in_a_running_process_is_130_and_changes_nothing(ledger: Path, tm
     assert (process.returncode, out) == (130, "")
     assert err == "kel: interrupted; nothing was changed\n"
     assert rows(ledger) == before_
+
+
+def test_an_interrupt_inside_source_run_from_a_string_keeps_the_exit_status(tmp_path: Path):
+    """After `python -m`, CPython would end the process with SIGINT though this was caught."""
+    (tmp_path / "stopped.py").write_text(
+        "import sys, ledger, cli.main\n"
+        "ledger.Ledger.open = lambda *_: exec('raise KeyboardInterrupt')\n"
+        "sys.exit(cli.main.main(['status']))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "stopped"],
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    told = (run.returncode, run.stdout, run.stderr.strip())
+    assert told == (130, "", "kel: interrupted")
