@@ -180,7 +180,11 @@ def danger(module: Module) -> Iterator[str]:
         if name.split(".")[0] in PICKLES:
             yield module.at(node, f"imports {name}")
     for call in module.calls():
-        if dotted(call.func) in DANGEROUS:
+        # Running nothing is no danger, and the only way to take back what CPython noted.
+        nothing = (
+            bool(call.args) and isinstance(call.args[0], ast.Constant) and not call.args[0].value
+        )
+        if dotted(call.func) in DANGEROUS and not nothing:
             yield module.at(call, f"calls {dotted(call.func)}")
         for keyword in call.keywords:
             true = isinstance(keyword.value, ast.Constant) and keyword.value.value is True

@@ -55,6 +55,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (rules.danger, "ledger/x.py", "torch.load('f')"),
     (rules.danger, "ledger/x.py", "eval('1')"),
     (rules.danger, "editors/x.py", "load('gpt2', trust_remote_code=True)"),
+    (rules.danger, "cli/x.py", "exec('print()')"),
     (rules.danger, "cli/x.py", "run('ls', shell=True)"),
     (rules.danger, "store/x.py", "np.load('f', allow_pickle=True)"),
     (rules.swallowing, "ledger/x.py", "try:\n    f()\nexcept:\n    raise"),
@@ -78,6 +79,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (made_statements, "ledger/x.py", "reading.query(TABLE.get(name))"),
 ]
 GOOD: list[tuple[Rule, str, str]] = [
+    (rules.danger, "cli/x.py", "exec('', {})"),
     (rules.imports, "cli/x.py", "from ledger.views import EditView"),
     (rules.imports, "ledger/hub.py", "import huggingface_hub"),
     (rules.store_writes, "store/x.py", "open('f').read(); os.open(path, os.O_RDONLY)"),
