@@ -57,6 +57,7 @@ COMMANDS = MappingProxyType(
         "lens": "lens",
         "activations": "activations",
         "layers": "layers",
+        "db": "db",
         "gc": "gc",
         "demo": "demo",
     }

@@ -1,4 +1,4 @@
-"""The database file: opening it, reading it and writing to it.
+"""The database of a ledger: opening it, reading it and writing to it.
 
 Promise: a write is there whole or not at all, also after a power cut; a reader sees one state.
 
@@ -21,23 +21,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, LiteralString, Self
+from typing import TYPE_CHECKING, Final, LiteralString
 
 from ledger import schema, sqlite
-from ledger.errors import (
-    Conflict,
-    InvalidInput,
-    LedgerError,
-    NoLedger,
-    SchemaTooOld,
-)
-from ledger.sqlite import Row, Snapshot, Snapshots, Value
+from ledger.address import file_of, is_server
+from ledger.errors import Conflict, LedgerError, NoLedger, SchemaTooOld
+from ledger.sqlite import Inspected, Row, Snapshots, Value
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BUSY_SECONDS: Final = 30.0
-_FILE_URL: Final = "sqlite:///"
 
 
 def _point(name: str) -> None:
@@ -66,19 +60,23 @@ class Writing:
 
 
 class Database:
-    """One ledger database. Make it with `create` or `open`; `close` when done."""
+    """One ledger database, here in a SQLite file. Make it with `create` or `open`."""
 
     def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path, self._busy_seconds = path, busy_seconds
         self._snapshots = Snapshots(path, busy_seconds)
 
     @classmethod
-    def create(cls, place: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Self:
-        """Make an empty database with the current schema at a path or `sqlite:///` URL.
+    def create(cls, place: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
+        """Make an empty database with the current schema at a path, `sqlite:///` or server URL.
 
-        Raises: Conflict if a file is there already; LedgerError if it cannot be written.
+        Raises: Conflict if one is there already; LedgerError if it cannot be written.
         """
-        path = _path_of(place)
+        if is_server(place):
+            from ledger.postgres import PostgresDatabase
+
+            return PostgresDatabase.made(str(place), busy_seconds=busy_seconds)
+        path = file_of(place)
         if path.exists():
             raise Conflict(f"{path} exists already; open it, or choose another folder.")
         try:
@@ -92,16 +90,14 @@ class Database:
 
     @classmethod
     def open(
-        cls, place: str | Path, *, upgrade: bool = True, busy_seconds: float = BUSY_SECONDS
-    ) -> Self:
-        """Open a database; an older schema is copied aside and upgraded unless told otherwise.
+        cls, place: str | Path, *, upgrade: bool | None = None, busy_seconds: float = BUSY_SECONDS
+    ) -> Database:
+        """Open a database; a file with an older schema is copied aside and upgraded, unless told
+        otherwise, one on a server only if told so (`upgrade=True`).
 
         Raises: NoLedger, IntegrityFailure (damaged or not a ledger), SchemaTooNew, SchemaTooOld.
         """
-        path = _path_of(place)
-        if not path.is_file():
-            raise NoLedger(f"there is no ledger database at {path}; initialise one first.")
-        database = cls(path, busy_seconds)
+        database = cls.reachable(place, busy_seconds=busy_seconds)
         try:
             database._bring_up_to_date(allowed=upgrade)
         except BaseException:
@@ -109,10 +105,27 @@ class Database:
             raise
         return database
 
+    @classmethod
+    def reachable(cls, place: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> Database:
+        """The database as it is, with whatever schema. Raises: NoLedger if there is no file."""
+        if is_server(place):
+            from ledger.postgres import PostgresDatabase
+
+            return PostgresDatabase(str(place), busy_seconds)
+        path = file_of(place)
+        if not path.is_file():
+            raise NoLedger(f"there is no ledger database at {path}; initialise one first.")
+        return cls(path, busy_seconds)
+
     @property
     def path(self) -> Path:
         """The database file."""
         return self._path
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for people; never with a password."""
+        return str(self._path)
 
     @cached_property
     def engine(self) -> Engine:
@@ -120,7 +133,7 @@ class Database:
         return _engine(self._path, self._busy_seconds)
 
     @contextmanager
-    def read(self) -> Iterator[Snapshot]:
+    def read(self) -> Iterator[Inspected]:
         """One consistent state to ask; nothing can be changed through it."""
         with sqlite.translated(self._path), self._snapshots.taken() as snapshot:
             yield snapshot
@@ -145,26 +158,15 @@ class Database:
         if "engine" in self.__dict__:
             self.engine.dispose()
 
-    def _bring_up_to_date(self, *, allowed: bool) -> None:
+    def _bring_up_to_date(self, *, allowed: bool | None) -> None:
         with self.read() as snapshot:
             if schema.check(schema.revision(snapshot), self._path):
                 return
-        if not allowed:
+        if allowed is False:
             raise SchemaTooOld(f"{self._path} has an older schema; run the database upgrade first.")
         with _translated(self._path):
             schema.backup(self.engine, self._path)
             schema.upgrade(self.engine)
-
-
-def _path_of(place: str | Path) -> Path:
-    """The file that `place` names. Raises: InvalidInput for a database server."""
-    text = str(place)
-    if "://" in text and not text.startswith(_FILE_URL):
-        raise InvalidInput(
-            f"{text.partition('://')[0]!r} databases are not supported; "
-            "give a path or sqlite:///path."
-        )
-    return Path(text.removeprefix(_FILE_URL))
 
 
 def _engine(path: Path, busy_seconds: float) -> Engine:

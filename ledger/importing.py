@@ -63,7 +63,7 @@ def import_bundle(
     source.check()
     with staging(Path(directory).expanduser()) as stage:
         folder = LedgerFolder(stage.folder)
-        database = Database.create(folder.database)
+        database = Database.create(folder.file)
         try:
             store = ObjectStore(folder.objects_root)
             journal = Journal(database, store)

@@ -2,7 +2,8 @@
 
 Promise: pure paths; nothing is created by looking.
 
-Rules: a folder is a ledger if it holds `ledger.db`; objects lie in `objects/`, what can be made
+Rules: a folder is a ledger if it holds `ledger.db`, or `ledger.url`, one line with the address of a
+schema on a PostgreSQL server; objects lie in `objects/`, what can be made
 again in `cache/`. The search goes from the current folder upwards, as git's does.
 
     LedgerFolder.find(None).root
@@ -15,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from ledger.address import is_server
 from ledger.errors import InvalidInput, NoLedger
 from store.canonical import strict_json
 from store.errors import CanonicalError
 
 DATABASE = "ledger.db"
+ADDRESS = "ledger.url"
 PLACE = "base.json"
 VARIABLE = "KEL_LEDGER"
 
@@ -31,9 +34,35 @@ class LedgerFolder:
     root: Path
 
     @property
-    def database(self) -> Path:
-        """The database file."""
+    def database(self) -> Path | str:
+        """The database file, or the address of the schema on a server.
+
+        Raises: InvalidInput if the address cannot be read.
+        """
+        if not self.address.exists():
+            return self.file
+        try:
+            url = self.address.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"cannot read {self.address}: {error}") from error
+        if not is_server(url):
+            raise InvalidInput(f"{self.address} does not hold an address postgresql://...")
+        return url
+
+    @property
+    def file(self) -> Path:
+        """The database file of a ledger that keeps one."""
         return self.root / DATABASE
+
+    @property
+    def address(self) -> Path:
+        """Where the address of a database on a server is written."""
+        return self.root / ADDRESS
+
+    @property
+    def is_ledger(self) -> bool:
+        """Whether there is a ledger in this folder."""
+        return self.file.is_file() or self.address.is_file()
 
     @property
     def objects_root(self) -> Path:
@@ -67,11 +96,11 @@ class LedgerFolder:
         """
         named = directory or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
         if named is not None:
-            if (named / DATABASE).is_file():
+            if cls(named).is_ledger:
                 return cls(named.resolve())
             raise NoLedger(f"{named} is not a ledger; create one with `kel init {named}`")
         here = Path.cwd()
         for folder in (here, *here.parents):
-            if (folder / DATABASE).is_file():
+            if cls(folder).is_ledger:
                 return cls(folder)
         raise NoLedger(f"no ledger in {here} or above; create one with `kel init`")

@@ -61,14 +61,16 @@ class OpenedLedger:
         author: str | None = None,
         seed: int = 0,
         chat_template: bool = False,
+        database: str | None = None,
     ) -> Self:
         """Start a ledger on a base: `demo`, a Hub id (with `revision`) or a folder.
 
         `dtype` is what the model computes in (default: float32 on the CPU, else as stored); the
         weights keep the checkpoint's own dtype. `probes` is a file of prompts for the random
         locality test. With `chat_template` every prompt of the ledger is asked through the chat
-        template of the base. Raises: InvalidInput, Conflict (there is a ledger already),
-        UnsupportedModel, RemoteFailure.
+        template of the base. `database` is the address of a PostgreSQL server (`postgresql://...`)
+        that keeps the tables in place of a file. Raises: InvalidInput, Conflict (there is a ledger
+        already), UnsupportedModel, RemoteFailure.
         """
         from ledger.setup import create
 
@@ -82,6 +84,7 @@ class OpenedLedger:
             author=author or default_author(),
             seed=seed,
             chat_template=chat_template,
+            database=database,
         )
         return cls(folder, author=author)
 

@@ -119,7 +119,7 @@ def edits(reading: Reading, ids: Iterable[int] | None = None) -> tuple[EditRecor
     if ids is None:
         return tuple(_queried(reading, EditRecord, "SELECT * FROM edit ORDER BY id"))
     wanted = tuple(ids)
-    sql = "SELECT * FROM edit WHERE id IN (SELECT value FROM json_each(:keys))"
+    sql = "SELECT * FROM edit WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))"
     found = {edit.id: edit for edit in _queried(reading, EditRecord, sql, keys=_keys(wanted))}
     missing = [number for number in wanted if number not in found]
     if missing:
@@ -154,7 +154,7 @@ def about(reading: Reading, subjects: Iterable[str]) -> tuple[tuple[int, str, st
 def batches(reading: Reading, ids: Iterable[int]) -> dict[int, BatchRecord]:
     """Batches by id. Raises: UnknownRevision."""
     wanted = tuple(dict.fromkeys(ids))
-    sql = "SELECT * FROM batch WHERE id IN (SELECT value FROM json_each(:keys))"
+    sql = "SELECT * FROM batch WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))"
     found = {batch.id: batch for batch in _queried(reading, BatchRecord, sql, keys=_keys(wanted))}
     missing = [number for number in wanted if number not in found]
     if missing:
@@ -273,7 +273,7 @@ def _edit_by_hash(reading: Reading, prefix: str) -> EditRecord:
 
 
 def _keys(keys: Iterable[int | str]) -> str:
-    """Any number of keys as one parameter, for `json_each` (PostgreSQL: jsonb_array_elements)."""
+    """Any number of keys as one parameter, for `json_each`; PostgreSQL has its own word for it."""
     return json.dumps(list(keys))
 
 

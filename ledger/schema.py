@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ledger.errors import IntegrityFailure, LedgerError, SchemaTooNew, SchemaTooOld
-from ledger.sqlite import Reading
+from ledger.sqlite import Inspected
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,11 +36,9 @@ def _point(name: str) -> None:
     """A place where the process may die; tests replace it."""
 
 
-def revision(reading: Reading) -> str | None:
+def revision(reading: Inspected) -> str | None:
     """The schema's revision; None if no migration ever ran. Raises: IntegrityFailure."""
-    if not reading.query(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
-    ):
+    if "alembic_version" not in reading.tables():
         return None
     rows = reading.query("SELECT version_num FROM alembic_version")
     if len(rows) != 1:
@@ -50,16 +48,16 @@ def revision(reading: Reading) -> str | None:
     return str(rows[0]["version_num"])
 
 
-def check(found: str | None, path: Path) -> bool:
+def check(found: str | None, place: Path | str) -> bool:
     """Whether the schema is current; False if it can be upgraded.
 
     Raises: IntegrityFailure for a database that is not a ledger, SchemaTooNew.
     """
     if found is None:
-        raise IntegrityFailure(f"{path} is not a ledger database: it holds no schema revision.")
+        raise IntegrityFailure(f"{place} is not a ledger database: it holds no schema revision.")
     if found not in REVISIONS:
         raise SchemaTooNew(
-            f"{path} has schema {found[:40]!r}; this program knows {', '.join(REVISIONS)}. "
+            f"{place} has schema {found[:40]!r}; this program knows {', '.join(REVISIONS)}. "
             "Install the newer program that wrote it."
         )
     return found == CURRENT
@@ -80,37 +78,45 @@ def backup(engine: Engine, path: Path) -> Path:
 
 
 def upgrade(engine: Engine, target: str = "head") -> None:
-    """Run every pending migration up to `target` in one transaction.
+    """Run every pending migration of a SQLite file up to `target` in one transaction.
 
     The engine's driver must be in autocommit mode, so that BEGIN is ours.
     Raises: SchemaTooOld if the migrations are not installed; IntegrityFailure if rows would
     point nowhere afterwards.
     """
-    config = _config()
     with engine.connect() as connection:
         # A connection without foreign keys must not serve anybody else afterwards.
         connection.detach()
         # Inside a transaction this PRAGMA does nothing, so it must come before BEGIN.
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        _migrate(connection, config, target)
+        _point("upgrade-begun")
+        migrate(connection, target)
+        _check_links(connection)
+        _point("upgrade-written")
         connection.commit()
     _point("upgraded")
 
 
-def _migrate(connection: Connection, config: Config, target: str) -> None:
+def migrate(connection: Connection, target: str = "head") -> None:
+    """Run every pending migration up to `target` inside the connection's transaction.
+
+    Raises: SchemaTooOld if the migrations are not installed.
+    """
     from alembic import command
 
-    _point("upgrade-begun")
+    config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, target)
+
+
+def _check_links(connection: Connection) -> None:
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
     if broken:
         raise IntegrityFailure(
             f"{len(broken)} rows would point nowhere after the upgrade; nothing was changed. "
             "Run verify with the program that wrote the ledger."
         )
-    _point("upgrade-written")
 
 
 def _config() -> Config:

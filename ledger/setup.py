@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ledger.address import checked_address
 from ledger.base import DEMO, EDITABLE, Base, identify, locate
 from ledger.chain import weights_digest
 from ledger.db import Database
@@ -22,6 +23,7 @@ from ledger.errors import Conflict, InvalidInput
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
 from ledger.records import ModelRecord, Rows
+from store.atomic import write_file
 from store.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -43,8 +45,9 @@ def create(
     author: str,
     seed: int,
     chat_template: bool = False,
+    database: str | None = None,
 ) -> LedgerFolder:
-    """Make `directory` a ledger.
+    """Make `directory` a ledger, its tables in a file there or on the server of `database`.
 
     Raises: Conflict if it is one; InvalidInput, CheckpointError, UnsupportedModel for a base that
     cannot be edited; RemoteFailure.
@@ -52,8 +55,9 @@ def create(
     folder = LedgerFolder(Path(directory).expanduser().absolute())
     if folder.root.exists() and not folder.root.is_dir():
         raise InvalidInput(f"{folder.root} is a file; a ledger is a folder, choose another name")
-    if folder.database.exists():
+    if folder.is_ledger:
         raise Conflict(f"{folder.root} is a ledger already; open it, or choose another folder")
+    url = None if database is None else checked_address(database)
     compute = _compute_dtype(dtype, device)
     found = identify(locate(base, revision=revision))
     architecture = _check_model(found)
@@ -70,7 +74,7 @@ def create(
     made = _missing(folder.root)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
-        _write(folder, found, config, device, author)
+        _write(folder, url, _record(found, config, device), author)
     except BaseException:
         for path in made:
             shutil.rmtree(path, ignore_errors=True)
@@ -78,10 +82,8 @@ def create(
     return folder
 
 
-def _write(
-    folder: LedgerFolder, base: Base, config: dict[str, Any], device: str, author: str
-) -> None:
-    record = ModelRecord(
+def _record(base: Base, config: dict[str, Any], device: str) -> ModelRecord:
+    return ModelRecord(
         base_id=base.id,
         revision=base.revision,
         path=str(base.folder),
@@ -91,21 +93,26 @@ def _write(
         base_digest=base.digest,
         config=config,
     )
+
+
+def _write(folder: LedgerFolder, url: str | None, record: ModelRecord, author: str) -> None:
     try:
-        database = Database.create(folder.database)
+        database = Database.create(url or folder.file)
         try:
             Journal(database, ObjectStore(folder.objects_root)).append(
                 "init",
                 rows=Rows(model=record),
-                weights_digest=weights_digest(base.digest, {}),
+                weights_digest=weights_digest(record.base_digest, {}),
                 tensors={},
                 author=author,
             )
         finally:
             database.close()
+        if url is not None:
+            write_file(folder.address, f"{url}\n".encode(), mode=0o600)
     except BaseException:
         for suffix in ("", "-wal", "-shm"):
-            folder.database.with_name(folder.database.name + suffix).unlink(missing_ok=True)
+            folder.file.with_name(folder.file.name + suffix).unlink(missing_ok=True)
         raise
 
 

@@ -34,11 +34,45 @@ class Reading(Protocol):
         ...
 
 
+class Inspected(Reading, Protocol):
+    """A state that can be asked about the database itself, too."""
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """What the triggers of each table refuse, as their names say it."""
+        ...
+
+    def stream(self, sql: LiteralString, /, **parameters: Value) -> Iterator[Row]:
+        """The same, read little by little."""
+        ...
+
+    def tables(self) -> set[str]:
+        """Names of the tables."""
+        ...
+
+    def triggers(self) -> set[str]:
+        """Names of the triggers that are switched on."""
+        ...
+
+    def damage(self) -> Iterator[str]:
+        """What the database says is wrong with itself."""
+        ...
+
+    def dangling(self) -> Iterator[tuple[str, str]]:
+        """Rows that refer to nothing: the row, and the table it refers to."""
+        ...
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One state, on a connection of the standard library."""
 
     connection: sqlite3.Connection
+
+    @property
+    def guards(self) -> tuple[str, ...]:
+        """INSERT OR REPLACE removes a row without a DELETE, so it has a guard of its own."""
+        return ("update", "delete", "replace")
 
     def query(self, sql: LiteralString, /, **parameters: Value) -> list[Row]:
         """All rows of the answer, column -> value."""
@@ -50,6 +84,27 @@ class Snapshot:
         names = [column[0] for column in cursor.description]
         for row in cursor:
             yield dict(zip(names, row, strict=True))
+
+    def tables(self) -> set[str]:
+        """Names of the tables."""
+        found = self.stream("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {row["name"] for row in found}
+
+    def triggers(self) -> set[str]:
+        """Names of the triggers; SQLite knows no way to switch one off."""
+        found = self.stream("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        return {row["name"] for row in found}
+
+    def damage(self) -> Iterator[str]:
+        """What SQLite's own check finds; it stops at the first ten faults."""
+        for row in self.stream("PRAGMA integrity_check(10)"):
+            if row["integrity_check"] != "ok":
+                yield f"SQLite reports: {row['integrity_check']}. Restore a backup."
+
+    def dangling(self) -> Iterator[tuple[str, str]]:
+        """Rows that refer to nothing: SQLite lets them be while foreign keys are off."""
+        for row in self.stream("PRAGMA foreign_key_check"):
+            yield f"{row['table']} {row['rowid']}", row["parent"]
 
 
 class Snapshots:

@@ -34,7 +34,7 @@ from ledger.records import (
     StatsRecord,
     TagRecord,
 )
-from ledger.sqlite import Row, Snapshot
+from ledger.sqlite import Inspected, Row
 from ledger.verify import rows_by_entry
 from store.canonical import canonical_json, strict_json
 from store.errors import CanonicalError
@@ -49,14 +49,14 @@ _RECORDS: Final = MappingProxyType({kind.table: kind for kind in _KINDS})
 _ORDER: Final = MappingProxyType({kind.table: place for place, kind in enumerate(_KINDS)})
 
 
-def lines(snapshot: Snapshot) -> Iterator[bytes]:
+def lines(snapshot: Inspected) -> Iterator[bytes]:
     """The history, entry by entry. Raises: InvalidInput for a ledger with accounts."""
     if snapshot.query('SELECT id FROM "user" LIMIT 1'):
         raise InvalidInput(
             "the ledger holds accounts of the web page, and a bundle would give out the hashes of "
             "their passwords: export merged weights or an adapter"
         )
-    streams = {name: _grouped(snapshot, name) for name in _ORDER}
+    streams = {name: grouped(snapshot, name) for name in _ORDER}
     waiting = {name: next(stream, None) for name, stream in streams.items()}
     for entry in snapshot.stream("SELECT * FROM entry ORDER BY seq"):
         rows: list[list[Any]] = []
@@ -68,7 +68,7 @@ def lines(snapshot: Snapshot) -> Iterator[bytes]:
         yield canonical_json({"entry": entry, "rows": rows}) + b"\n"
 
 
-def _grouped(snapshot: Snapshot, name: str) -> Iterator[tuple[int, list[Row]]]:
+def grouped(snapshot: Inspected, name: str) -> Iterator[tuple[int, list[Row]]]:
     """The rows of a table by entry, each group in the order of its keys."""
     keys = chain.key_of(name)
     for seq, group in groupby(rows_by_entry(snapshot, name), key=lambda row: row["entry_seq"]):

@@ -29,10 +29,11 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol
 
 from ledger import chain
+from ledger.db import Database
 from ledger.errors import IntegrityFailure, LedgerError
 from ledger.history import Change, History
 from ledger.reader import Reader
-from ledger.sqlite import Row, Snapshot
+from ledger.sqlite import Inspected, Row
 from store.errors import CanonicalError, ObjectCorrupt, ObjectMissing, StoreError
 
 Severity = Literal["error", "warning", "info"]
@@ -93,7 +94,18 @@ def verify_structure(
     return findings
 
 
-def _all(snapshot: Snapshot, store: Objects, anchor: tuple[int, str] | None) -> Iterator[Finding]:
+def verify_database(database: Database) -> list[Finding]:
+    """Everything wrong with the database alone, whatever lies in the object store."""
+    with database.read() as snapshot:
+        return list(_database(snapshot)) or list(_recorded(snapshot, None))
+
+
+def _all(snapshot: Inspected, store: Objects, anchor: tuple[int, str] | None) -> Iterator[Finding]:
+    yield from _recorded(snapshot, anchor)
+    yield from _objects(snapshot, store)
+
+
+def _recorded(snapshot: Inspected, anchor: tuple[int, str] | None) -> Iterator[Finding]:
     rows = snapshot.query("SELECT * FROM entry ORDER BY seq")
     yield from _entries(rows)
     yield from _anchor(rows, anchor)
@@ -102,15 +114,12 @@ def _all(snapshot: Snapshot, store: Objects, anchor: tuple[int, str] | None) -> 
     yield from _edits(snapshot)
     yield from _meaning(snapshot, rows)
     yield from _triggers(snapshot)
-    yield from _objects(snapshot, store)
 
 
-def _database(snapshot: Snapshot) -> Iterator[Finding]:
-    """SQLite's own check; stops at the first ten faults."""
-    for row in snapshot.query("PRAGMA integrity_check(10)"):
-        line = row["integrity_check"]
-        if line != "ok":
-            yield _error("database", "file", f"SQLite reports: {line}. Restore a backup.")
+def _database(snapshot: Inspected) -> Iterator[Finding]:
+    """The database's own check."""
+    for text in snapshot.damage():
+        yield _error("database", "file", text)
 
 
 def _entries(rows: list[Row]) -> Iterator[Finding]:
@@ -139,7 +148,7 @@ def _anchor(rows: list[Row], anchor: tuple[int, str] | None) -> Iterator[Finding
         yield _error("chain.truncated", f"entry {seq}", text)
 
 
-def _digests(snapshot: Snapshot, entries: list[Row]) -> Iterator[Finding]:
+def _digests(snapshot: Inspected, entries: list[Row]) -> Iterator[Finding]:
     """Recompute every entry's digest over its rows, in one pass over all tables."""
     wanted = {row["seq"]: row["rows_digest"] for row in entries}
     streams = [_placed(snapshot, name) for name in ROW_TABLES]
@@ -157,12 +166,12 @@ def _digests(snapshot: Snapshot, entries: list[Row]) -> Iterator[Finding]:
     yield from (_altered(seq) for seq, expected in wanted.items() if expected != empty)
 
 
-def rows_by_entry(snapshot: Snapshot, name: str) -> Iterator[Row]:
+def rows_by_entry(snapshot: Inspected, name: str) -> Iterator[Row]:
     """The rows of a table, in the order of the entries that recorded them."""
     return snapshot.stream(BY_ENTRY[name])
 
 
-def _placed(snapshot: Snapshot, name: str) -> Iterator[tuple[tuple[str, Any], str, Row]]:
+def _placed(snapshot: Inspected, name: str) -> Iterator[tuple[tuple[str, Any], str, Row]]:
     """((type of the entry's number, number), table, row): comparable even where altered."""
     for row in rows_by_entry(snapshot, name):
         number = row["entry_seq"]
@@ -174,13 +183,13 @@ def _altered(seq: object) -> Finding:
     return _error("rows.digest", f"entry {seq}", text)
 
 
-def _links(snapshot: Snapshot) -> Iterator[Finding]:
-    for row in snapshot.query("PRAGMA foreign_key_check"):
-        text = f"it refers to a row of {row['parent']} that does not exist."
-        yield _error("row.link", f"{row['table']} {row['rowid']}", text)
+def _links(snapshot: Inspected) -> Iterator[Finding]:
+    for child, parent in snapshot.dangling():
+        text = f"it refers to a row of {parent} that does not exist."
+        yield _error("row.link", child, text)
 
 
-def _edits(snapshot: Snapshot) -> Iterator[Finding]:
+def _edits(snapshot: Inspected) -> Iterator[Finding]:
     batches = {row["id"]: row for row in snapshot.stream("SELECT * FROM batch ORDER BY id")}
     edits = snapshot.stream("SELECT * FROM edit ORDER BY id")
     for number, row in enumerate(edits, start=1):
@@ -193,7 +202,7 @@ def _edits(snapshot: Snapshot) -> Iterator[Finding]:
             yield _error("edit.hash", name, "the fact, its method or its delta was changed.")
 
 
-def _meaning(snapshot: Snapshot, entries: list[Row]) -> Iterator[Finding]:
+def _meaning(snapshot: Inspected, entries: list[Row]) -> Iterator[Finding]:
     """Whether the entries fold into versions, and tags name some of them."""
     try:
         steps = [_step(row) for row in entries]
@@ -217,17 +226,16 @@ def _step(row: Row) -> Change:
     return Change(row["seq"], row["version"], row["op"], edits)
 
 
-def _triggers(snapshot: Snapshot) -> Iterator[Finding]:
-    found = snapshot.query("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-    present = {row["name"] for row in found}
+def _triggers(snapshot: Inspected) -> Iterator[Finding]:
+    present = snapshot.triggers()
     tables = (*ROW_TABLES, "entry")
-    wanted = {f"{name}_no_{kind}" for name in tables for kind in ("update", "delete", "replace")}
+    wanted = {f"{name}_no_{kind}" for name in tables for kind in snapshot.guards}
     for name in sorted(wanted - present):
         text = "rows of this table can be changed unnoticed until the next verification."
         yield Finding("warning", "trigger.missing", name, text)
 
 
-def _objects(snapshot: Snapshot, store: Objects) -> Iterator[Finding]:
+def _objects(snapshot: Inspected, store: Objects) -> Iterator[Finding]:
     known: set[str] = set()
     for row in snapshot.stream("SELECT * FROM object ORDER BY oid"):
         known.add(row["oid"])

@@ -4,6 +4,7 @@ Promise: afterwards there is a ledger at version 0, whose weights are those of t
 
     kel init --base demo
     kel init ledgers/qwen --base Qwen/Qwen3-0.6B --revision 1a2b3c4
+    kel init ledgers/team --base demo --db postgresql://kel@db.example/facts
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Ask and edit through the model's chat template: a prompt is what the user says.",
 )
+@click.option(
+    "--db",
+    "database",
+    metavar="URL",
+    help="Keep the tables on a PostgreSQL server (postgresql://user@host/name) in place of a file; "
+    "a password comes from PGPASSWORD or ~/.pgpass.",
+)
 @common
 def command(
     invocation: Invocation,
@@ -67,6 +75,7 @@ def command(
     device: str,
     probes: Path | None,
     chat_template: bool,
+    database: str | None,
 ) -> int:
     """Make a ledger in DIR (this folder) for a base model."""
     from ledger import Ledger
@@ -80,6 +89,7 @@ def command(
         device=device,
         probes=probes,
         chat_template=chat_template,
+        database=database,
     ) as ledger:
         view = ledger.status()
     return invocation.emit("init", view, _layout(view))

@@ -22,7 +22,7 @@ from cli.output import Item, Span
 if TYPE_CHECKING:
     from ledger.verify import Finding
 
-_STATUS = MappingProxyType({"error": 4, "warning": 1})
+STATUS = MappingProxyType({"error": 4, "warning": 1})
 _STYLE = MappingProxyType({"error": "red", "warning": "yellow"})
 
 
@@ -39,7 +39,7 @@ def command(invocation: Invocation, weights: bool, anchor: Path | None) -> int:
     """Check the history, the records and the stored objects."""
     with opened(invocation) as ledger:
         findings = ledger.verify(weights, anchor)
-    status = max((_STATUS.get(finding.severity, 0) for finding in findings), default=0)
+    status = max((STATUS.get(finding.severity, 0) for finding in findings), default=0)
     content = {"ok": status == 0, "findings": findings}
     return invocation.emit("verify", content, _layout(findings), status)
 

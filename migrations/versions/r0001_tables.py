@@ -175,7 +175,9 @@ def _index(table: str, *columns: str) -> None:
 
 
 def _text(name: str, *, null: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text(), nullable=null)
+    # Compared by code point on every database, whatever the language of the server.
+    kind = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+    return sa.Column(name, kind, nullable=null)
 
 
 def _int(name: str, *, null: bool = False) -> sa.Column[int]:

@@ -29,6 +29,9 @@ KEYS = (
 
 def upgrade() -> None:
     """Guard every table."""
+    if op.get_bind().dialect.name == "postgresql":
+        _guard_on_server()
+        return
     for table, same_key in KEYS:
         refuse = f"BEGIN SELECT RAISE(ABORT, 'table {table} is append-only'); END"
         op.execute(f'CREATE TRIGGER {table}_no_update BEFORE UPDATE ON "{table}" {refuse}')
@@ -39,6 +42,23 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Remove the guards; the rows stay."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION append_only() CASCADE")
+        return
     for table, _ in KEYS:
         for kind in ("update", "delete", "replace"):
             op.execute(f"DROP TRIGGER {table}_no_{kind}")
+
+
+def _guard_on_server() -> None:
+    """PostgreSQL has no INSERT OR REPLACE: it changes or removes rows, or empties a table."""
+    op.execute(
+        "CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION 'table % is append-only', TG_TABLE_NAME; END $$"
+    )
+    for table, _ in KEYS:
+        for kind in ("update", "delete", "truncate"):
+            op.execute(
+                f'CREATE TRIGGER {table}_no_{kind} BEFORE {kind.upper()} ON "{table}"'
+                " FOR EACH STATEMENT EXECUTE FUNCTION append_only()"
+            )

@@ -40,8 +40,8 @@ def read(folder: Path, barrier, finished, results) -> None:
     results.put(("reader", wrong, heads))
 
 
-def test_P08_every_edit_of_eight_writers_lands_once_and_the_chain_holds(tmp_path):
-    Sample.create(tmp_path).close()
+def test_P08_every_edit_of_eight_writers_lands_once_and_the_chain_holds(tmp_path, new_place):
+    Sample.create(tmp_path, new_place).close()
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(WRITERS + READERS)
     finished, written, seen = context.Event(), context.Queue(), context.Queue()

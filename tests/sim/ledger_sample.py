@@ -8,13 +8,16 @@ sample.revert(1)
 import hashlib
 import shutil
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from ledger.chain import weights_digest
 from ledger.db import Database
 from ledger.journal import Journal
+from ledger.layout import LedgerFolder
 from ledger.records import (
     BaseTensorRecord,
     BatchRecord,
@@ -47,6 +50,10 @@ MODEL = ModelRecord(
 )
 
 
+# Gives the address of a new database on a server, like the one of that name; None: a file.
+Places = Callable[..., str] | None
+
+
 @dataclass(frozen=True)
 class Sample:
     """A ledger in a folder, with what is needed to write to it."""
@@ -57,8 +64,11 @@ class Sample:
     journal: Journal
 
     @classmethod
-    def create(cls, folder: Path) -> Self:
-        Database.create(folder / "ledger.db").close()
+    def create(cls, folder: Path, new_place: Places = None) -> Self:
+        folder.mkdir(exist_ok=True)
+        if new_place is not None:
+            LedgerFolder(folder).address.write_text(new_place())
+        Database.create(LedgerFolder(folder).database).close()
         sample = cls.open(folder)
         tensors = (tensor("h.0.w"),)
         rows = Rows(model=MODEL, base_tensors=tensors)
@@ -69,9 +79,18 @@ class Sample:
 
     @classmethod
     def open(cls, folder: Path, **options: Any) -> Self:
-        database = Database.open(folder / "ledger.db", **options)
+        database = Database.open(LedgerFolder(folder).database, **options)
         store = ObjectStore(folder)
         return cls(folder, database, store, Journal(database, store))
+
+    @classmethod
+    def copied(cls, template: Path, folder: Path, new_place: Places = None) -> Self:
+        """A copy of a closed ledger, open."""
+        shutil.copytree(template, folder, dirs_exist_ok=True)
+        if new_place is not None:
+            address = LedgerFolder(folder).address
+            address.write_text(new_place(like=urlsplit(address.read_text()).path[1:]))
+        return cls.open(folder)
 
     def put(self, data: bytes, kind: str = "delta") -> ObjectRecord:
         return ObjectRecord(oid=self.store.put(data), kind=kind, size=len(data))
@@ -129,9 +148,9 @@ def weights(active: tuple[object, ...]) -> dict[str, Any]:
     return {"weights_digest": value, "tensors": {"h.0.w": value}}
 
 
-def full(folder: Path) -> Sample:
+def full(folder: Path, new_place: Places = None) -> Sample:
     """A ledger with two rows or more in every table that can have them."""
-    sample = Sample.create(folder)
+    sample = Sample.create(folder, new_place)
     sample.apply("Rome", measurements=(measurement(edit_id=new_edit(0)), measurement(0.25)))
     sample.apply("Oslo", "Lima", base_tensors=(tensor("h.1.w"),))
     sample.change("revert", 1)

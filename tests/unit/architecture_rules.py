@@ -25,6 +25,7 @@ MAY_IMPORT = {
 }
 ALONE = {
     "ledger/hub.py": {"huggingface_hub"},
+    "ledger/postgres.py": {"psycopg"},
     "ledger/heatmap.py": {"matplotlib"},
     "ledger/analysis/plots.py": {"matplotlib"},
 }

@@ -13,7 +13,7 @@ import pytest
 
 from cli.errors import Interrupted, describe
 from cli.main import COMMANDS, OUTPUT_CLOSED
-from ledger import records, released, shares, views
+from ledger import moving, records, released, shares, views
 from ledger.auditing import views as audited
 from ledger.bisect import BisectStep, BisectView
 from ledger.errors import exit_code_of
@@ -30,7 +30,10 @@ GUIDE, FORMATS, ERRORS, ARCHITECTURE, CLI = (
     (ROOT / "docs" / f"{name}.md").read_text("utf-8")
     for name in ("guide", "formats", "errors", "architecture", "cli")
 )
-NAMES = [*COMMANDS, "demo facts"]
+# Groups that do nothing by themselves.
+GROUPS = {"db": ("current", "check", "upgrade", "backup", "copy", "attach")}
+NAMES = [*(name for name in COMMANDS if name not in GROUPS), "demo facts"]
+NAMES += [f"{group} {name}" for group, names in GROUPS.items() for name in names]
 RECORDS = {c.table: c for c in vars(records).values() if isinstance(c, type) and c is not Record
            and issubclass(c, Record)}  # fmt: skip
 DOCUMENTS = {
@@ -55,6 +58,8 @@ DOCUMENTS = {
     "kel.stats/1": views.StatsView,
     "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
+    "kel.db.current/1`, `kel.db.upgrade/1`, `kel.db.attach/1": moving.DatabaseView,
+    "kel.db.copy/1`, `kel.db.backup/1": moving.CopyView,
     "kel.trace/1": views.AnalysisView,
 }
 FOREIGN_PATH = re.compile(r"(?<![\w.<…])(?:/(?:home|root|work|tmp|mnt|Users|opt|srv)/|[A-Z]:\\)")

@@ -1,7 +1,6 @@
 """One entry a transaction, numbered, linked and hashed."""
 
 import itertools
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -33,33 +32,10 @@ from tests.sim.ledger_sample import (
     BASE,
     MODEL,
     Sample,
-    full,
     measurement,
     tensor,
     weights,
 )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("template")
-    Sample.create(folder).close()
-    return folder
-
-
-@pytest.fixture
-def sample(template, tmp_path):
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    sample = Sample.open(tmp_path)
-    yield sample
-    sample.close()
-
-
-@pytest.fixture(scope="module")
-def rich(tmp_path_factory):
-    sample = full(tmp_path_factory.mktemp("rich"))
-    yield sample
-    sample.close()
 
 
 def errors(sample):
@@ -277,19 +253,19 @@ def test_times_that_are_known_already_are_kept(sample):
     assert sample.journal.batch(1).created_at.startswith("2020")
 
 
-def test_an_append_does_not_get_dearer_with_the_length_of_the_history(sample):
+def test_an_append_does_not_get_dearer_with_the_length_of_the_history(in_file):
     """Counted in steps of SQLite's virtual machine, which do not depend on the clock."""
 
     def steps():
         seen = []
-        connection = sample.database.engine.raw_connection()
+        connection = in_file.database.engine.raw_connection()
         connection.driver_connection.set_progress_handler(lambda: seen.append(1), 20)
         connection.close()
-        sample.journal.append("test", rows=Rows(measurements=(measurement(),)))
+        in_file.journal.append("test", rows=Rows(measurements=(measurement(),)))
         return len(seen)
 
     steps()
     first = steps()
     for number in range(200):
-        sample.journal.append("test", note=str(number))
+        in_file.journal.append("test", note=str(number))
     assert 0 < steps() < 1.5 * first

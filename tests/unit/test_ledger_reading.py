@@ -1,6 +1,5 @@
 """What was appended is found again: by number, hash, name and page."""
 
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -17,32 +16,9 @@ from ledger.verify import verify_structure
 from tests.sim.ledger_sample import (
     BASE,
     Sample,
-    full,
     measurement,
     prediction,
 )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("template")
-    Sample.create(folder).close()
-    return folder
-
-
-@pytest.fixture
-def sample(template, tmp_path):
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    sample = Sample.open(tmp_path)
-    yield sample
-    sample.close()
-
-
-@pytest.fixture(scope="module")
-def rich(tmp_path_factory):
-    sample = full(tmp_path_factory.mktemp("rich"))
-    yield sample
-    sample.close()
 
 
 def errors(sample):
@@ -116,20 +92,20 @@ def test_a_second_journal_sees_what_the_first_appended(sample):
     other.close()
 
 
-def test_a_restored_older_database_is_noticed(sample):
-    backup = sample.folder / "backup.db"
-    sample.apply("Rome")
-    with sample.database.engine.connect() as connection:
+def test_a_restored_older_database_is_noticed(in_file):
+    backup = in_file.folder / "backup.db"
+    in_file.apply("Rome")
+    with in_file.database.engine.connect() as connection:
         connection.exec_driver_sql("VACUUM INTO ?", (str(backup),))
-    sample.apply("Oslo")
-    assert sample.journal.history().head == 2
-    sample.database.close()
+    in_file.apply("Oslo")
+    assert in_file.journal.history().head == 2
+    in_file.database.close()
     for side in ("-wal", "-shm"):
-        (sample.folder / f"ledger.db{side}").unlink(missing_ok=True)
-    backup.replace(sample.folder / "ledger.db")
-    assert sample.journal.history().head == 1
-    sample.apply("Lima")
-    assert errors(sample) == []
+        (in_file.folder / f"ledger.db{side}").unlink(missing_ok=True)
+    backup.replace(in_file.folder / "ledger.db")
+    assert in_file.journal.history().head == 1
+    in_file.apply("Lima")
+    assert errors(in_file) == []
 
 
 def test_a_prediction_of_the_base_is_kept_once_and_the_first_stays(sample):

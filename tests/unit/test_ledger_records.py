@@ -1,6 +1,5 @@
 """A value that cannot be stored unchanged cannot be made; all others come back as they were."""
 
-import shutil
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
@@ -26,25 +25,9 @@ from ledger.records import (
 from ledger.verify import verify_structure
 from tests.sim.ledger_sample import (
     BASE,
-    Sample,
     fact,
     prediction,
 )
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("template")
-    Sample.create(folder).close()
-    return folder
-
-
-@pytest.fixture
-def sample(template, tmp_path):
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    sample = Sample.open(tmp_path)
-    yield sample
-    sample.close()
 
 
 def errors(sample):

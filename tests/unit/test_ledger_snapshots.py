@@ -55,7 +55,6 @@ QUESTIONS = {
     "predictions": lambda r: queries.predictions(r, 1, "p1"),
     "some predictions": lambda r: queries.predictions(r, 1, "p1", ["b", "c"]),
     "next number": lambda r: [queries.next_id(r, name) for name in ("edit", "tag", "user")],
-    "schema": lambda r: schema.revision(r),
 }
 
 

@@ -11,13 +11,15 @@ import ledger
 ASKING = {"query", "stream", "execute", "executemany", "executescript", "exec_driver_sql"}
 ROOT = Path(ledger.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
-# The two ways a statement goes into the driver; whoever calls them is checked.
+# The ways a statement goes into a driver; whoever calls them is checked.
 THE_WAY_IN = {
     ("sqlite.py", "self.stream(sql, **parameters)"),
     ("sqlite.py", "self.connection.execute(sql, parameters)"),
     ("db.py", "text(sql)"),
     ("db.py", "self.connection.execute(text(sql), parameters)"),
     ("db.py", "self.connection.execute(insert(table(name)), rows)"),
+    ("postgres.py", "self.stream(sql, **parameters)"),
+    ("postgres.py", "cursor.execute(sql, parameters)"),
     ("queries.py", "reading.query(statement, **parameters)"),
 }
 
