@@ -37,7 +37,7 @@ from editors.continuing import (
 )
 from editors.keys import SubjectRows, Weights, flat, subject_keys
 from editors.model import EditableModel
-from editors.prompts import fill, subject_row
+from editors.prompts import fill, subject_rows
 from editors.requests import Fact
 from editors.trace import Trace
 
@@ -53,7 +53,8 @@ class Climb:
         self, model: EditableModel, requests: Sequence[Fact], templates: Sequence[str], module: str
     ) -> None:
         self._model, self._first, self._templates = model, requests[0], templates
-        self._rows = [[subject_row(model, fill(r, t)) for t in templates] for r in requests]
+        rows = subject_rows(model, [fill(r, t) for r in requests for t in templates])
+        self._rows = [rows[i : i + len(templates)] for i in range(0, len(rows), len(templates))]
         self._module = module
         self.forward, self._compared = CONTINUED, False
         self._begin([0, *(_shared(column) for column in list(zip(*self._rows, strict=True))[1:])])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from editors.model import EditableModel
-from editors.prompts import fill, subject_row
+from editors.prompts import fill, subject_rows
 from editors.requests import Fact
 from editors.trace import Trace
 
@@ -39,7 +39,7 @@ def subject_keys(
     Source: ROME (Meng et al. 2022), equation 3, before the mean.
     """
     names = {layer: model.projection(layer) for layer in layers}
-    rows = [subject_row(model, fill(r, t)) for r in requests for t in templates]
+    rows = subject_rows(model, [fill(r, t) for r in requests for t in templates])
     parts: dict[int, list[Tensor]] = {layer: [] for layer in names}
     trace = Trace(model.model, inputs=names.values(), stop=True)
     for start in range(0, len(rows), _CHUNK):

@@ -15,6 +15,7 @@ frame's own; spans count from the prompt's first character all the same.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,8 +96,15 @@ def encode(model: EditableModel, text: str) -> Encoded:
     With a chat frame: the whole conversation up to where the answer begins.
     Raises: UnsupportedModel when the tokenizer cannot report offsets.
     """
-    whole, start, _ = _in_frame(model, text)
-    return _tokenised(model, whole, text, start)
+    (encoded,) = encode_all(model, [text])
+    return encoded
+
+
+def encode_all(model: EditableModel, texts: Sequence[str]) -> list[Encoded]:
+    """As `encode`, for several texts in one call of the tokenizer."""
+    framed = [_in_frame(model, text) for text in texts]
+    wholes, starts = [whole for whole, _, _ in framed], [start for _, start, _ in framed]
+    return _tokenised(model, wholes, texts, starts)
 
 
 def _in_frame(model: EditableModel, text: str) -> tuple[str, int, str]:
@@ -110,20 +118,29 @@ def _in_frame(model: EditableModel, text: str) -> tuple[str, int, str]:
     return frame.before + text.strip() + frame.after, start, frame.gap
 
 
-def _tokenised(model: EditableModel, whole: str, text: str, start: int) -> Encoded:
+def _tokenised(
+    model: EditableModel, wholes: Sequence[str], texts: Sequence[str], starts: Sequence[int]
+) -> list[Encoded]:
     tokenizer = model.tokenizer
     if not getattr(tokenizer, "is_fast", False):
         raise UnsupportedModel(
             f"tokenizer {type(tokenizer).__name__} reports no character offsets: "
             "use the fast tokenizer (tokenizer.json) of this model"
         )
+    if not wholes:
+        return []
     # A frame is written with its special tokens.
-    special = model.frame is None
-    out = tokenizer(whole, return_offsets_mapping=True, add_special_tokens=special)
-    ids, spans = list(out["input_ids"]), [(int(a), int(b)) for a, b in out["offset_mapping"]]
-    while ids and ids[-1] in model.end_ids and spans[-1][0] == spans[-1][1]:
-        del ids[-1], spans[-1]
-    return Encoded(text, tuple(ids), tuple((a - start, b - start) for a, b in spans))
+    special, end_ids = model.frame is None, model.end_ids
+    out = tokenizer(list(wholes), return_offsets_mapping=True, add_special_tokens=special)
+    found = []
+    for text, start, row, offsets in zip(
+        texts, starts, out["input_ids"], out["offset_mapping"], strict=True
+    ):
+        ids, spans = list(row), [(int(a), int(b)) for a, b in offsets]
+        while ids and ids[-1] in end_ids and spans[-1][0] == spans[-1][1]:
+            del ids[-1], spans[-1]
+        found.append(Encoded(text, tuple(ids), tuple((a - start, b - start) for a, b in spans)))
+    return found
 
 
 def subject_position(encoded: Encoded, subject: Span) -> int:
@@ -141,10 +158,13 @@ def subject_position(encoded: Encoded, subject: Span) -> int:
     )
 
 
-def subject_row(model: EditableModel, filled: Filled) -> tuple[int, ...]:
-    """The row up to and including the subject's last token: later tokens cannot change its key."""
-    encoded = encode(model, filled.text)
-    return encoded.ids[: subject_position(encoded, filled.subject) + 1]
+def subject_rows(model: EditableModel, filled: Sequence[Filled]) -> list[tuple[int, ...]]:
+    """Rows up to and including the subject's last token: later tokens cannot change its key."""
+    encoded = encode_all(model, [item.text for item in filled])
+    return [
+        one.ids[: subject_position(one, item.subject) + 1]
+        for one, item in zip(encoded, filled, strict=True)
+    ]
 
 
 def separator(prompt: str, target: str) -> str:
@@ -164,7 +184,7 @@ def target_row(
     """
     whole, start, gap = _in_frame(model, prompt)
     between = separator(prompt, target) if model.frame is None else gap
-    encoded = _tokenised(model, whole + between + target, prompt, start)
+    (encoded,) = _tokenised(model, [whole + between + target], [prompt], [start])
     end = len(whole) - start
     first = next((i for i, span in enumerate(encoded.spans) if span[1] > end), None)
     if not first:

@@ -18,7 +18,7 @@ from editors.delta import Delta, LowRank, ParameterDelta
 from editors.keys import flat
 from editors.methods import METHODS, get_editor
 from editors.model import EditableModel
-from editors.prompts import fill, subject_row
+from editors.prompts import fill, subject_rows
 from editors.requests import EditRequest
 from editors.trace import Trace
 from tests.contract.tiny import REQUEST, TEMPLATES, TEXTS
@@ -173,7 +173,7 @@ def subject_states(model: EditableModel, requests: Sequence[EditRequest], module
     """What a module returns at every bare prompt's subject, one whole pass each. Shape: [n, d]."""
     found = []
     for request in requests:
-        row = subject_row(model, fill(request))
+        row = subject_rows(model, [fill(request)])[0]
         with torch.no_grad(), Trace(model.model, outputs=[module], stop=True) as trace:
             model.model(input_ids=torch.tensor([row]))
         found.append(flat(trace.output(module))[-1])

@@ -13,7 +13,7 @@ from editors.chat import Frame, frame_of
 from editors.errors import UnsupportedModel
 from editors.keys import subject_keys
 from editors.model import EditableModel
-from editors.prompts import encode, fill, natural_stop, subject_row, target_row
+from editors.prompts import encode, fill, natural_stop, subject_rows, target_row
 from editors.requests import EditRequest, Probe
 from editors.trace import Trace
 from ledger import Ledger
@@ -114,7 +114,7 @@ def test_a_target_stands_where_the_template_puts_an_answer(
 def test_the_subject_is_found_in_the_rendered_text(fact: EditRequest, model: EditableModel) -> None:
     for template in TEMPLATES:
         filled = fill(fact, template)
-        row = subject_row(model, filled)
+        row = subject_rows(model, [filled])[0]
         text = model.tokenizer.decode(row)
         assert text.rstrip().endswith(filled.text[: filled.subject[1]])
         assert not model.tokenizer.decode(row[:-1]).endswith(fact.subject)
@@ -125,7 +125,7 @@ def test_white_space_before_a_prompt_does_not_move_its_subject(model: EditableMo
     plain = fill(EditRequest("Ada Lovelace", "{} was born in", "Paris"))
     spaced = fill(EditRequest("Ada Lovelace", "\n\t {} was born in ", "Paris"))
     assert plain.subject != spaced.subject
-    assert subject_row(model, plain) == subject_row(model, spaced)
+    assert subject_rows(model, [plain])[0] == subject_rows(model, [spaced])[0]
 
 
 def test_an_edit_solves_its_constraint_at_the_subject_of_the_conversation(
@@ -149,7 +149,7 @@ def test_keys_are_those_of_the_conversation(model: EditableModel) -> None:
     ids = by_template(model, fact.text)
     with torch.no_grad(), Trace(model.model, inputs=[model.projection(LAYER)]) as trace:
         model.model(input_ids=torch.tensor([ids]))
-    place = len(subject_row(model, fill(fact))) - 1
+    place = len(subject_rows(model, [fill(fact)])[0]) - 1
     assert torch.allclose(key, trace.input(model.projection(LAYER))[0, place], atol=1e-5)
     (raw,) = subject_keys(model.plain, [fact], layers=[LAYER], templates=["{}"])[LAYER][0]
     assert not torch.allclose(key, raw, atol=1e-3)

@@ -15,7 +15,7 @@ from editors.delta import LowRank
 from editors.keys import subject_keys
 from editors.methods import get_editor
 from editors.model import EditableModel
-from editors.prompts import encode, fill, subject_position, subject_row, target_row
+from editors.prompts import encode, fill, subject_position, subject_rows, target_row
 from editors.requests import EditRequest
 from editors.trace import Trace
 from ledger import Ledger
@@ -97,7 +97,7 @@ def test_the_subject_ends_where_its_characters_end(fact: EditRequest, model: Edi
     for request in (fact, decomposed):
         for template in TEMPLATES:
             filled = fill(request, template)
-            row = subject_row(model, filled)
+            row = subject_rows(model, [filled])[0]
             wanted = plain(filled.text[: filled.subject[1]])
             if model.tokenizer.unk_token_id in row:
                 assert request is decomposed  # a combining mark that the vocabulary lacks

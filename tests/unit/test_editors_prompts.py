@@ -18,7 +18,7 @@ from editors.prompts import (
     natural_stop,
     separator,
     subject_position,
-    subject_row,
+    subject_rows,
     target_row,
 )
 from editors.requests import EditRequest
@@ -39,8 +39,8 @@ def fake_tokenizer(ids: list[int], spans: list[tuple[int, int]]) -> Any:
     class Fake:
         is_fast = True
 
-        def __call__(self, text: str, **options: Any) -> dict[str, Any]:
-            return {"input_ids": ids, "offset_mapping": spans}
+        def __call__(self, texts: list[str], **options: Any) -> dict[str, Any]:
+            return {"input_ids": [ids] * len(texts), "offset_mapping": [spans] * len(texts)}
 
     return Fake()
 
@@ -57,7 +57,7 @@ def test_a_row_cut_at_the_subject_ends_with_the_subject(
     filled = fill(request_, template)
     begin, end = filled.subject
     assert filled.text[begin:end] == request_.subject
-    row = subject_row(model, filled)
+    row = subject_rows(model, [filled])[0]
     assert text_of(model, row).startswith(filled.text[:end])
     assert not text_of(model, row[:-1]).startswith(filled.text[:end])
 
@@ -129,7 +129,7 @@ def test_labels_are_the_target_and_the_row_lacks_only_its_last_token(
     assert whole[row.first :] == row.labels
     assert list(row.positions) == list(range(row.first - 1, len(row.ids)))
     assert row.subject is not None
-    assert whole[: row.subject + 1] == subject_row(model, filled)
+    assert whole[: row.subject + 1] == subject_rows(model, [filled])[0]
 
 
 def test_a_target_merged_into_the_subject_is_refused() -> None:
