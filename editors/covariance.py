@@ -34,6 +34,7 @@ from editors.trace import Trace
 Progress: TypeAlias = Callable[[str, float], None] | None
 _JITTERS = (0.0, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 _SMALLEST_PIVOT = 1e-12
+_GRAM_BLOCKS = 4
 _HALVINGS = 3  # C is looked at after 1/8, 1/4 and 1/2 of the tokens, and at the end
 
 
@@ -266,7 +267,19 @@ def _probe_keys(
 
 def _products(model: EditableModel, names: Mapping[int, str], pack: Pack) -> dict[int, Tensor]:
     """Kᵀ K of one batch, {layer: [m, m]} float32."""
-    return {layer: keys.T @ keys for layer, keys in _keys(model, names, pack.rows)}
+    return {layer: _gram(keys) for layer, keys in _keys(model, names, pack.rows)}
+
+
+def _gram(keys: Tensor) -> Tensor:
+    """Kᵀ K, of which the blocks below the diagonal are those above it. [tokens, m] -> [m, m]."""
+    m = keys.shape[1]
+    step = -(-m // _GRAM_BLOCKS)
+    product = keys.new_empty(m, m)
+    for begin in range(0, m, step):
+        mine = slice(begin, begin + step)
+        product[mine, begin:] = keys[:, mine].T @ keys[:, begin:]
+        product[begin + step :, mine] = product[mine, begin + step :].T
+    return product
 
 
 def _keys(
