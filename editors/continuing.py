@@ -4,7 +4,8 @@ Promise: a tail gives the logits of a whole pass up to rounding, with gradients,
 whose attention takes a cache; `Capture.forward` says why another one cannot be continued.
 Rules: rows are captured once, as they are. A tail begins at a position of a row and above a layer:
 keys and values before the position are held, layers below are skipped through the trace. Cut rows
-are aligned at their cuts, so that the distances between tokens stay what they were. A tail from
+are aligned at their cuts, so that the distances between tokens stay what they were. The last MLP,
+whose outputs only the head reads, is run at the places that the head is asked for. A tail from
 position 0 and layer 0 is a whole pass. Dimensions: n cuts, s longest tail, p longest part before.
 
     capture = Capture.of(model, rows, starts=[5])
@@ -25,6 +26,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from editors.batch import Batch
+from editors.keys import flat
 from editors.model import EditableModel
 from editors.placement import swapped
 from editors.trace import Edit, Trace
@@ -87,33 +89,42 @@ class Capture:
         starts: Iterable[int],
         at: Tensor | None = None,
         inputs: Iterable[str] = (),
+        outputs: Iterable[str] = (),
     ) -> Capture:
         """One pass without gradients; `starts` are the layers from which tails will go on.
 
-        `at`: flat places of the right-padded rows where logits are wanted; `inputs`: names of
-        modules whose input is to be recorded.
+        `at`: flat places of the right-padded rows where logits are wanted; `inputs`, `outputs`:
+        names of modules whose input or output is to be recorded.
         """
         tokens, cache = model.batch(rows), DynamicCache()
         below = [model.residual(start - 1) for start in starts if start > 0]
-        trace = Trace(model.model, inputs=inputs, outputs=below)
+        trace = Trace(model.model, inputs=inputs, outputs=[*below, *outputs])
         with torch.no_grad(), model.evaluating(), trace:
             logits = run(model, tokens.ids, tokens.mask, at, past_key_values=cache)
         found = kept(cache)
         whole = len(found) == model.n_layers
         return cls(model, tokens, logits, trace, found if whole else ())
 
-    def tail(self, cuts: Sequence[Cut], *, start: int) -> Tail:
-        """The rest of the rows behind the cuts, from layer `start` on (L: the head alone)."""
+    def tail(self, cuts: Sequence[Cut], *, start: int, still: Iterable[str] = ()) -> Tail:
+        """The rest of the rows behind the cuts, from layer `start` on (L: the head alone).
+
+        `still`: modules whose recorded outputs are returned in place of running them.
+        """
         device = self.tokens.ids.device
         rows, begins, ends = torch.tensor(cuts, device=device).T[:, :, None]  # [n, 1]
         before = begins - int(begins.max()) + torch.arange(int(begins.max()), device=device)
         behind = begins + torch.arange(int((ends - begins).max()), device=device)
         inside = behind.clamp(max=self.tokens.ids.shape[1] - 1)
-        skip = {}
+
+        def again(name: str) -> Any:
+            output = self.trace.output(name)
+            behind = output.reshape(*self.tokens.ids.shape, -1)[rows, inside]
+            return self.trace.formed(name, flat(behind) if output.ndim == 2 else behind)
+
+        skip = {name: again(name) for name in still}
         if start > 0:
-            name = self.model.residual(start - 1)
-            state = self.trace.formed(name, self.trace.output(name)[rows, inside])
-            skip = {self.model.residual(layer): state for layer in range(start)}
+            state = again(self.model.residual(start - 1))
+            skip |= {self.model.residual(layer): state for layer in range(start)}
         return Tail(
             model=self.model,
             ids=self.tokens.ids[rows, inside],
@@ -144,11 +155,12 @@ class Tail:
         edit_outputs: Mapping[str, Edit] | None = None,
     ) -> tuple[Tensor, Trace]:
         """Logits [a, V] at flat places of [n, s], and the trace with the recorded outputs."""
+        into, out = self._last(at, {*outputs, *(edit_inputs or {}), *(edit_outputs or {})})
         trace = Trace(
             self.model.model,
             outputs=outputs,
-            edit_inputs=edit_inputs,
-            edit_outputs=edit_outputs,
+            edit_inputs={**into, **(edit_inputs or {})},
+            edit_outputs={**out, **(edit_outputs or {})},
             skip=self.skip,
         )
         with self.model.evaluating(), trace:
@@ -159,6 +171,26 @@ class Tail:
         """One pass without gradients under a trace that stops it; `weights` as in `forward`."""
         with torch.no_grad(), self.model.evaluating(), trace:
             run(self.model, self.ids, self.mask, None, weights, **self._before())
+
+    def _last(self, at: Tensor, used: Iterable[str]) -> tuple[dict[str, Edit], dict[str, Edit]]:
+        """Edits that run the last MLP at some places and put nothing at the others; none where that
+        saves nothing, on a whole pass, and where something in that layer is watched or moved."""
+        last = self.model.residual(self.model.n_layers - 1)
+        watched = last in self.skip or any(f"{name}.".startswith(f"{last}.") for name in used)
+        if not self.attention or watched or len(at) == self.ids.numel():
+            return {}, {}
+        name = self.model.architecture.mlp_template.format(self.model.n_layers - 1)
+        shape = self.ids.shape
+
+        def gather(x: Tensor) -> Tensor:
+            chosen = flat(x)[at]
+            return chosen if x.ndim == 2 else chosen[None]
+
+        def scatter(y: Tensor) -> Tensor:
+            full = y.new_zeros(shape.numel(), y.shape[-1]).index_put((at,), flat(y))
+            return full if y.ndim == 2 else full.reshape(*shape, -1)
+
+        return {name: gather}, {name: scatter}
 
     def _before(self) -> dict[str, Any]:
         """The held keys and values as arguments of the model."""

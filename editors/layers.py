@@ -27,7 +27,7 @@ from editors.methods.rome import RomeHparams, rank_one
 from editors.model import EditableModel
 from editors.requests import EditRequest
 from editors.rows import Wish
-from editors.values import optimise_value
+from editors.values import capture_places, optimise_value
 
 STATIC_DEPTH: Final = 17 / 32
 SCAN_DEPTH: Final = 1 / 2
@@ -118,23 +118,27 @@ def wilke(
 ) -> Choice:
     """The layer at which ROME changes its matrix least, as ||ΔW|| / ||W||; the lower among equals.
 
-    Scans the lower half of the layers by default. No matrix of the size of W is formed: the norm of
-    a rank-one change is that of its factors.
+    Scans the lower half of the layers by default, all from one pass over the rows. No matrix of the
+    size of W is formed: the norm of a rank-one change is that of its factors. No search is given up
+    early: a delta may shrink as well as grow, so no step bounds the norm of the last one.
     Raises: EditFailed when no layer can be edited; LayerOutOfRange.
     Source: WilKE (Hu et al. 2024), section 3.
     """
     scanned = scanned_by_default(model.n_layers) if layers is None else layers
     ratios: dict[int, float] = {}
     failed: dict[str, JSON] = {}
-    for layer in scanned:
+    wish, places = Wish((request,)), {layer: [model.projection(layer)] for layer in scanned}
+    capture = capture_places(model, wish, context.templates, places.values())
+    for layer, modules in places.items():
         at_layer = replace(hparams, layer=layer, max_update_ratio=_NO_LIMIT)
         try:
             value = optimise_value(
                 model,
-                Wish((request,)),
-                modules=[model.projection(layer)],
+                wish,
+                modules=modules,
                 templates=context.templates,
                 settings=at_layer,
+                capture=capture,
             )
             update = rank_one(model, value, at_layer, context)
         except EditFailed as error:

@@ -69,6 +69,11 @@ class WishRows:
     weights: tuple[float, ...]
     target: str
 
+    @property
+    def tail(self) -> int:
+        """Tokens from the subject on, of the row that has most."""
+        return max(len(ids) - place for ids, place in zip(self.ids, self.subjects, strict=True))
+
 
 @dataclass(frozen=True, eq=False)
 class RowBatch:

@@ -3,18 +3,20 @@
 Promise: what comes out is what whole passes give, up to rounding: the first scores, at delta = 0,
 are compared with those of the whole pass, and where they differ every pass is a whole one and
 `forward` says so.
-Rules: a delta is added at the subject's last token, so positions before it and layers below the
-moved module stay; the head is applied where something is scored. Dimensions: b wishes, q moved
-modules, d hidden size.
+Rules: a delta is added at the subject's last token, so positions before it, layers below the moved
+module, and the attention and the MLP that it ends stay; the head is applied where something is
+scored. One capture serves searches at several places. Dimensions: b wishes, q moved modules, d
+hidden size.
 
-    scorer = Scorer(model, [rows, others], [model.projection(5)])
+    capture = captured(model, [rows, others], [[model.projection(5)]])
+    scorer = Scorer(capture, [rows, others], [model.projection(5)])
     scores = scorer([0, 1], deltas)         # one Scores per chosen wish, with gradients
     scorer.keys(0)                          # inputs of the projection at the subject
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,24 +39,35 @@ class Scores:
     match: bool
 
 
+def captured(
+    model: EditableModel, wishes: Sequence[WishRows], places: Iterable[Sequence[str]]
+) -> Capture:
+    """The rows of several wishes in one pass, for searches that move the modules of each place."""
+    found = [_place(model, modules) for modules in places]
+    keyed = [start for start, known in found if known]
+    return Capture.of(
+        model,
+        [ids for wish in wishes for ids in wish.ids],
+        starts=[start for start, _ in found],
+        at=stack(wishes, range(len(wishes)), whole=True, device=model.device).scored,
+        inputs=[model.projection(layer) for layer in keyed],
+        outputs=[name for layer in keyed for name in _parts(model, layer)],
+    )
+
+
 class Scorer:
-    """The rows of several wishes, captured once. `forward` says how later passes are run."""
+    """The rows of several wishes, captured for these modules. `forward` says how later passes are
+    run."""
 
     def __init__(
-        self, model: EditableModel, wishes: Sequence[WishRows], modules: Sequence[str]
+        self, capture: Capture, wishes: Sequence[WishRows], modules: Sequence[str]
     ) -> None:
-        self._model, self._wishes, self._modules = model, wishes, modules
+        self._capture, self._wishes, self._modules = capture, wishes, modules
+        self._model = capture.model
         self._everyone = tuple(range(len(wishes)))
-        self._start, self._keyed = _place(model, modules)
-        self._rows = stack(wishes, self._everyone, whole=True, device=model.device)
-        self._capture = Capture.of(
-            model,
-            [ids for wish in wishes for ids in wish.ids],
-            starts=[self._start],
-            at=self._rows.scored,
-            inputs=modules[:1] if self._keyed else (),
-        )
-        self.forward = self._capture.forward
+        self._start, self._keyed = _place(self._model, modules)
+        self._rows = stack(wishes, self._everyone, whole=True, device=self._model.device)
+        self.forward = capture.forward
         self._batch, self._tail = self._prepared(self._everyone)
         self._chosen, self._compared = self._everyone, self.forward != CONTINUED
 
@@ -90,7 +103,19 @@ class Scorer:
     def _prepared(self, chosen: Sequence[int]) -> tuple[RowBatch, Tail]:
         whole = self.forward != CONTINUED
         batch = stack(self._wishes, chosen, whole=whole, device=self._model.device)
-        return batch, self._capture.tail(batch.cuts, start=0 if whole else self._start)
+        still = () if whole or not self._keyed else self._still()
+        # What the projection returns, its MLP returns, which is not run.
+        self._moved = [*still[1:2], *self._modules[len(still[1:2]) :]]
+        start = 0 if whole else self._start
+        return batch, self._capture.tail(batch.cuts, start=start, still=still)
+
+    def _still(self) -> tuple[str, ...]:
+        """Of the layer where tails begin, the modules that no delta changes: the attention, and the
+        MLP, if its output is the projection's and the attention's is not moved."""
+        attention, mlp, projection = _parts(self._model, self._start)
+        one, other = map(self._capture.trace.output, (mlp, projection))
+        alone = attention not in self._modules and torch.equal(flat(one), flat(other))
+        return (attention, mlp) if alone else (attention,)
 
     def _forward(self, deltas: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [s, V] with the deltas added, and the modules' outputs before [q, b, d]."""
@@ -105,9 +130,9 @@ class Scorer:
 
             return moved
 
-        edits = {name: mover(i) for i, name in enumerate(self._modules)}
-        logits, trace = self._tail.logits(batch.scored, outputs=self._modules, edit_outputs=edits)
-        firsts = [flat(trace.output(name))[batch.firsts] for name in self._modules]
+        edits = {name: mover(i) for i, name in enumerate(self._moved)}
+        logits, trace = self._tail.logits(batch.scored, outputs=self._moved, edit_outputs=edits)
+        firsts = [flat(trace.output(name))[batch.firsts] for name in self._moved]
         return logits, torch.stack(firsts).detach().float()
 
     def _read(self, logits: Tensor, clean: Tensor) -> list[Scores]:
@@ -131,3 +156,9 @@ def _place(model: EditableModel, modules: Sequence[str]) -> tuple[int, bool]:
     start = min(starts, default=0) if len(starts) == len(modules) else 0
     keyed = start < model.n_layers and modules[0] == model.projection(start)
     return start, keyed
+
+
+def _parts(model: EditableModel, layer: int) -> tuple[str, str, str]:
+    """The layer's attention, its MLP, and the MLP's projection."""
+    mlp = model.architecture.mlp_template.format(layer)
+    return model.attention_output(layer), mlp, model.projection(layer)

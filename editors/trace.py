@@ -3,9 +3,10 @@
 Promise: when the `with` block is left, by whatever way, the model has the hooks it had before.
 Rules: modules are named by their path; a module's output may be a tensor or a tuple whose first
 entry is the tensor; tensors of a spread model are handed out on its home device; outputs are
-recorded before they are edited; with `stop=True` the forward ends as soon as every named module has
-run, so nothing above the deepest of them is computed. A skipped module is not run: it returns a
-given tensor, in the form that `formed` gave it.
+recorded before they are edited, and copied, as some models add to them in place; with `stop=True`
+the forward ends as soon as every named module has run, so nothing above the deepest of them is
+computed. A skipped module is not run: it returns a copy of a given tensor, in the form that
+`formed` gave it.
 
     with Trace(model, inputs=["model.layers.3.mlp.down_proj"], stop=True) as trace:
         model(ids)
@@ -115,7 +116,7 @@ class Trace:
     def _replace(self, module: nn.Module, output: Any) -> None:
         """Put a forward on the instance; one that is there already (accelerate's) comes back."""
         self._skipped.append((module, vars(module).get("forward")))
-        vars(module)["forward"] = lambda *args, **kwargs: output
+        vars(module)["forward"] = lambda *args, **kwargs: _copied(output)
 
     def _detach(self) -> None:
         while self._handles:
@@ -141,7 +142,7 @@ class Trace:
         def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = output if isinstance(output, Tensor) else _first(name, output)
             if name in self._record_outputs:
-                self._outputs[name] = self._near(tensor)
+                self._outputs[name] = self._near(tensor).clone()
                 self._forms[name] = 0 if isinstance(output, Tensor) else len(output)
             self._pending.discard(name)
             if self._stop and not self._pending:
@@ -183,3 +184,8 @@ def _first(name: str, values: Any) -> Tensor:
     if isinstance(values, tuple) and values and isinstance(values[0], Tensor):
         return values[0]
     raise UnsupportedModel(f"module {name!r} is not called with a tensor as its first argument")
+
+
+def _copied(output: Any) -> Any:
+    """A module's output with a tensor of its own."""
+    return (output[0].clone(), *output[1:]) if isinstance(output, tuple) else output.clone()

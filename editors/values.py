@@ -17,19 +17,20 @@ share forward passes and nothing else: each has its own delta, loss, Adam and en
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from editors.base import Hparams
+from editors.continuing import Capture
 from editors.delta import JSON
 from editors.errors import EditFailed
 from editors.model import EditableModel
 from editors.optim import Adam
 from editors.rows import Wish, WishRows, wish_rows
-from editors.scoring import Scorer, Scores
+from editors.scoring import Scorer, Scores, captured
 
 _ROWS = 128
 _MATCH_KL = 0.01
@@ -109,16 +110,12 @@ def optimise_value(
     templates: Sequence[str],
     settings: ValueHparams,
     progress: Progress | None = None,
+    capture: Capture | None = None,
 ) -> Value:
-    """As `optimise_values`, for one wish."""
-    (value,) = optimise_values(
-        model,
-        [wish],
-        modules=modules,
-        templates=templates,
-        settings=settings,
-        progress=progress,
-    )
+    """As `optimise_values`, for one wish; `capture`: what `capture_places` found for it."""
+    rows = wish_rows(model, wish, templates)
+    capture = captured(model, [rows], [modules]) if capture is None else capture
+    (value,) = _optimise(capture, [rows], modules, settings, progress)
     return value
 
 
@@ -138,29 +135,59 @@ def optimise_values(
     Source: ROME (Meng et al. 2022), equation 4, with the constants' use as in kmeng01/rome; PMET
     (Li et al. 2024) for two modules; thesis 3.2.1.2 for further kept rows.
     """
-    found: list[Value] = []
-    for group in _groups([wish_rows(model, wish, templates) for wish in wishes]):
-        searches = [_Search.begin(model, rows, len(modules), settings) for rows in group]
-        scorer = Scorer(model, group, modules)
-        for step in range(settings.v_num_grad_steps):
-            if all(search.stop for search in searches):
-                break
-            _advance(scorer, searches, last=step == settings.v_num_grad_steps - 1)
-            if progress is not None:
-                done = (step + 1) / settings.v_num_grad_steps
-                progress("value", (len(found) + done * len(group)) / len(wishes))
-        found += [search.value(scorer, i) for i, search in enumerate(searches)]
-    return tuple(found)
+    rows = [wish_rows(model, wish, templates) for wish in wishes]
+    found: dict[int, Value] = {}
+    for group in _groups(rows):
+        part = [rows[i] for i in group]
+        so_far = _share(progress, len(found), len(group), len(wishes))
+        capture = captured(model, part, [modules])
+        found |= zip(group, _optimise(capture, part, modules, settings, so_far), strict=True)
+    return tuple(found[i] for i in range(len(wishes)))
 
 
-def _groups(rows: Sequence[WishRows]) -> list[list[WishRows]]:
-    """Wishes whose rows go through the model together."""
-    groups: list[list[WishRows]] = []
-    for item in rows:
-        if groups and sum(len(r.ids) for r in groups[-1]) + len(item.ids) <= _ROWS:
-            groups[-1].append(item)
-        else:
-            groups.append([item])
+def capture_places(
+    model: EditableModel, wish: Wish, templates: Sequence[str], places: Iterable[Sequence[str]]
+) -> Capture:
+    """One pass over a wish's rows that serves searches which move the modules of each place."""
+    return captured(model, [wish_rows(model, wish, templates)], places)
+
+
+def _share(progress: Progress | None, done: int, part: int, of: int) -> Progress | None:
+    """Progress of a part, as progress of the whole."""
+    if progress is None:
+        return None
+    return lambda phase, share: progress(phase, (done + share * part) / of)
+
+
+def _optimise(
+    capture: Capture,
+    group: Sequence[WishRows],
+    modules: Sequence[str],
+    settings: ValueHparams,
+    progress: Progress | None,
+) -> list[Value]:
+    """The values of wishes whose rows were captured together."""
+    searches = [_Search.begin(capture.model, rows, len(modules), settings) for rows in group]
+    scorer = Scorer(capture, group, modules)
+    for step in range(settings.v_num_grad_steps):
+        if all(search.stop for search in searches):
+            break
+        _advance(scorer, searches, last=step == settings.v_num_grad_steps - 1)
+        if progress is not None:
+            progress("value", (step + 1) / settings.v_num_grad_steps)
+    return [search.value(scorer, i) for i, search in enumerate(searches)]
+
+
+def _groups(rows: Sequence[WishRows]) -> list[list[int]]:
+    """Wishes whose rows go through the model together: those with tails of like length."""
+    groups: list[list[int]] = []
+    held = 0
+    for i in sorted(range(len(rows)), key=lambda i: rows[i].tail):
+        held += len(rows[i].ids)
+        if not groups or held > _ROWS:
+            groups.append([])
+            held = len(rows[i].ids)
+        groups[-1].append(i)
     return groups
 
 

@@ -17,7 +17,7 @@ from editors.keys import subject_keys
 from editors.model import EditableModel
 from editors.neurons import integrate
 from editors.rows import Wish, wish_rows
-from editors.scoring import Scorer
+from editors.scoring import Scorer, captured
 from editors.values import ValueHparams, optimise_value
 from tests.contract.harness import subject_states
 from tests.contract.tiny import OTHER, REQUEST, TEMPLATES, tiny_tokenizer
@@ -76,7 +76,7 @@ def seen(
     model: EditableModel, modules: list[str], chosen: list[int], *, whole: bool
 ) -> tuple[str, list[Tensor]]:
     rows = [wish_rows(model, wish, TEMPLATES) for wish in WISHES]
-    scorer = Scorer(model, rows, modules)
+    scorer = Scorer(captured(model, rows, [modules]), rows, modules)
     zero = torch.zeros(len(rows), len(modules), model.d_model)
     with pytest.MonkeyPatch.context() as patch:
         if whole:
