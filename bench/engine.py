@@ -1,8 +1,9 @@
 """The engine beside the plain computation: one edit, many values, neurons, writes, moments, scans.
 
 Both sides run in one process, in turn, on the same requests, templates and stop rule, in float32;
-what they find is compared before it is timed. KEL_PEER names a checkout of kmeng01/rome, whose own
-code is then timed as well; KEL_ENGINE names the models: embedded twin gpt2_small half_llama.
+what they find is compared before it is timed. KEL_PEER names checkouts of kmeng01/rome and
+zjunlp/EasyEdit, with the system's path separator between them, whose own code is then timed on the
+GPT-2 twin as well; KEL_ENGINE names the models: embedded twin gpt2_small half_llama.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -27,6 +30,7 @@ from bench.engine_plain import (
     whole_passes,
 )
 from bench.peer import rome_edit
+from bench.peer_easyedit import EasyEdit, is_easyedit
 from bench.table import Row
 from editors.base import Job
 from editors.covariance import accumulate
@@ -41,9 +45,11 @@ from ledger.demo.corpus import texts
 from ledger.demo.world import build_world
 from tests.contract import test_kn_contract
 
-PEER = os.environ.get("KEL_PEER", "")
+PEERS = [Path(p).resolve() for p in os.environ.get("KEL_PEER", "").split(os.pathsep) if p]
 WHOLE, BY_ROW = "whole passes, batched", "the tests' reference, row by row"
-POINTS, WRITES, FEW_WRITES, VALUES = 20, 100, 20, 32
+POINTS, WRITES, FEW_WRITES, VALUES, BATCH = 20, 100, 20, 32, 10
+SEARCH = ("v_num_grad_steps", "v_lr", "v_weight_decay", "clamp_norm_factor", "kl_factor")
+NULL_SPACE = {"nullspace_criterion": "absolute", "nullspace_threshold": 1.0, "L2": 1.0}
 
 
 def measure(_folder: Path) -> list[Row]:
@@ -54,13 +60,16 @@ def measure(_folder: Path) -> list[Row]:
         if make.__name__ in chosen:
             subject = make()
             for part in _parts(subject, make):
-                print(f"  {subject.name}: {part.__name__}", file=sys.stderr, flush=True)
+                what = getattr(part, "__name__", "EasyEdit")
+                print(f"  {subject.name}: {what}", file=sys.stderr, flush=True)
                 rows += part(subject)
     return rows
 
 
 def _parts(subject: Subject, make: object) -> Iterator[Callable[[Subject], list[Row]]]:
     yield one_edit
+    if make is twin:
+        yield from (partial(published, peer) for peer in PEERS if is_easyedit(peer))
     if make in (twin, half_llama):
         return
     yield from (neurons, write, moments)
@@ -83,9 +92,46 @@ def one_edit(subject: Subject) -> list[Row]:
 
     works: dict[str, Callable[[], Tensor]] = {"": ours, WHOLE: whole}
     works[BY_ROW] = lambda: row_by_row(subject, request)
-    if subject.model.tokenizer("a")["input_ids"][0] not in subject.model.special_ids and PEER:
-        works["kmeng01/rome"] = rome_edit(subject, request, Path(PEER))
+    if subject.model.tokenizer("a")["input_ids"][0] not in subject.model.special_ids:
+        for peer in PEERS:
+            if is_easyedit(peer):
+                works["EasyEdit, its own code"] = EasyEdit(peer, subject).rome(request)
+            else:
+                works["kmeng01/rome, its own code"] = rome_edit(subject, request, peer)
     return _compared(subject, "one ROME edit", works, goal=1 / 5)
+
+
+def published(checkout: Path, subject: Subject) -> list[Row]:
+    """Batches and attributions by EasyEdit's code, values included, with a random second moment."""
+    peer, model = EasyEdit(checkout, subject), subject.model
+    requests, moment = subject.requests[:BATCH], random_moment(model)
+    settings = {
+        **{name: getattr(subject.rome, name) for name in SEARCH},
+        "layers": subject.five,
+        "max_update_ratio": 1e9,
+    }
+    rows = []
+    for method, edit, more in (
+        ("memit", peer.memit, {"mom2_update_weight": 50.0}),
+        ("alphaedit", peer.alphaedit, NULL_SPACE),
+    ):
+        editor = get_editor(method)
+        hparams = editor.hparams.from_dict({**settings, **more})
+        context = subject.context(dict.fromkeys(subject.five, moment))
+
+        def ours(editor: Any = editor, hparams: Any = hparams, context: Any = context) -> Tensor:
+            found = editor(model, requests, hparams, context=context).parameters.values()
+            return torch.cat([change.u.double() @ change.v.double() for change in found])
+
+        works = {"": ours, "EasyEdit, its own code": edit(requests, hparams, moment)}
+        what = f"{get_editor(method).name} of {BATCH} facts, {len(subject.five)} layers"
+        rows += _compared(subject, what, works, goal=1 / 5)
+    request = requests[0]
+    kn = {
+        "": lambda: attribute(model, request.text, request.target_true or "", points=POINTS),
+        "EasyEdit, its own code": peer.kn(request, POINTS),
+    }
+    return [*rows, *_compared(subject, f"KN, {POINTS} points", kn, goal=1 / 20, loose=True)]
 
 
 def values(subject: Subject) -> list[Row]:
