@@ -12,6 +12,7 @@ a change that is not low rank is `Dense` and says so. Dimensions: r rank, n keys
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -107,15 +108,20 @@ def frobenius(change: ParameterDelta) -> float:
     return float(((u.T @ u) * (v @ v.T)).sum().clamp_min(0).sqrt())
 
 
-def update_ratio(change: ParameterDelta, weight: Tensor, limit: float) -> float:
-    """||ΔW|| / ||W||. Raises EditFailed above the limit: such an edit disables the model."""
+def update_ratio(change: ParameterDelta, weight: Tensor, limit: float, facts: int = 1) -> float:
+    """||ΔW|| / ||W||. Raises EditFailed above the limit: such an edit disables the model.
+
+    The limit is that of one fact; n facts may together be √n times as large, which is what n
+    changes of that size are that do not touch one another.
+    """
     norm = torch.linalg.vector_norm(weight, dtype=torch.float32)
-    ratio = frobenius(change) / float(norm)
-    if not ratio <= limit:
+    ratio, bound = frobenius(change) / float(norm), limit * math.sqrt(facts)
+    if not ratio <= bound:
+        those = "" if facts == 1 else f" for one fact, {bound:.3g} for these {facts}"
         raise EditFailed(
             f"the update is {ratio:.3g} times as large as the matrix, the limit max_update_ratio "
-            f"is {limit:g}: an edit of this size disables the model; choose another layer, or take "
-            "smaller steps (v_lr, lr) or a smaller clamp_norm_factor"
+            f"is {limit:g}{those}: an edit of this size disables the model; choose another layer, "
+            "or take smaller steps (v_lr, lr) or a smaller clamp_norm_factor"
         )
     return ratio
 

@@ -145,7 +145,7 @@ class Spreading(Editor[H]):
     def _layer(self, job: Job[H], layer: int, keys: Tensor, residual: Tensor) -> _Layer:
         """One layer's change. Shapes: keys [m, n], residual [d, n], float64 on the CPU."""
         weight = job.model.weight(job.model.parameter_name(layer))
-        solved = self.columns(job, layer, keys)
+        solved, limit = self.columns(job, layer, keys), job.hparams.max_update_ratio
         change = LowRank(residual.float().contiguous(), solved.columns.T.float().contiguous())
         return _Layer(
             change,
@@ -154,7 +154,7 @@ class Spreading(Editor[H]):
             {
                 "residual": float(residual.norm(dim=0).mean()),
                 "condition": solved.condition,
-                "update_ratio": update_ratio(change, weight, job.hparams.max_update_ratio),
+                "update_ratio": update_ratio(change, weight, limit, keys.shape[1]),
                 **self.about(job, layer),
             },
         )

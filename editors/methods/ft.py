@@ -36,7 +36,7 @@ Loss: TypeAlias = Literal["target_new", "prompt_last"]
 
 @dataclass(frozen=True)
 class FtMHparams(Hparams):
-    """Hyper-parameters of `ft-m`; `max_update_ratio` bounds ||ΔW||/||W||."""
+    """Hyper-parameters of `ft-m`; `max_update_ratio` bounds ||ΔW||/||W|| of one fact."""
 
     layer: int
     lr: float
@@ -116,7 +116,8 @@ class _Trainer(Editor[F]):
         rows = _rows(model, job.requests, hparams.objective)
         change, losses = _train(model, parameter, rows, hparams, job.context)
         dense = Dense(change.cpu().contiguous())
-        ratio = update_ratio(dense, model.weight(parameter), hparams.max_update_ratio)
+        weight, limit = model.weight(parameter), hparams.max_update_ratio
+        ratio = update_ratio(dense, weight, limit, len(job.requests))
         return Delta(
             parameters={parameter: dense},
             evidence={

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from editors.delta import Delta, LowRank
+from editors.delta import Delta, LowRank, update_ratio
 from editors.errors import EditFailed, InvalidRequest
 from editors.keys import context_mean, subject_keys
 from editors.model import EditableModel
@@ -282,3 +282,12 @@ def test_senseless_settings_of_the_family_are_refused(changes: dict[str, Any]) -
     assert kind.from_dict(good.to_dict()) == good
     with pytest.raises(InvalidHparams):
         kind.from_dict(HPARAMS["memit"] | changes)
+
+
+def test_a_batch_may_be_as_large_as_its_facts_one_beside_the_other() -> None:
+    weight = torch.ones(8, 8)  # norm 8
+    change = LowRank(torch.eye(8, 4) * 3, torch.eye(4, 8))  # four of norm 3, 6 together
+    assert update_ratio(change, weight, 0.38, facts=4) == 0.75
+    for facts, told in ((1, "is 0.38:"), (3, "0.658 for these 3")):
+        with pytest.raises(EditFailed, match=told):
+            update_ratio(change, weight, 0.38, facts=facts)
