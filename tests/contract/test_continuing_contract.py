@@ -103,6 +103,30 @@ def test_continued_passes_equal_whole_passes(place: str, family: EditableModel) 
             assert float((one - other).norm()) <= 2e-4 * float(other.norm())
 
 
+@pytest.mark.parametrize("family", ["llama"], indirect=True)
+def test_what_no_delta_changes_is_run_once(family: EditableModel) -> None:
+    layers, runs = family.model.model.layers, {"q": [], "gate": [], "last": []}  # type: ignore
+    watched = {"q": layers[1].self_attn.q_proj, "gate": layers[1].mlp.gate_proj}
+    watched["last"] = layers[2].mlp.gate_proj
+    hooks = [
+        module.register_forward_hook(lambda _, x, __, n=name: runs[n].append(x[0].shape[:-1]))
+        for name, module in watched.items()
+    ]
+    settings = ValueHparams(
+        v_num_grad_steps=4, v_lr=0.1, v_weight_decay=0.0, clamp_norm_factor=9.0, kl_factor=0.1
+    )
+    modules = [family.projection(1)]
+    found = optimise_value(
+        family, WISHES[0], modules=modules, templates=TEMPLATES, settings=settings
+    )
+    for hook in hooks:
+        hook.remove()
+    assert len(found.losses) == 4
+    assert len(runs["q"]) == len(runs["gate"]) == 1
+    rows = wish_rows(family, WISHES[0], TEMPLATES)
+    assert [shape.numel() for shape in runs["last"][1:]] == 4 * [len(rows.scored) + len(rows.kept)]
+
+
 def test_continued_integrals_equal_whole_ones(
     family: EditableModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
