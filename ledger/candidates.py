@@ -17,6 +17,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -115,8 +116,8 @@ class Candidates:
         choice = None
         if settings.rule is not None:
             needed = self._placing.needs(settings.rule, hparams)
-            context = self.context(needed, plan, progress)
-            choice = self._placing.choose(settings.rule, requests[0], hparams, context)
+            context = partial(self.context, needed, plan, progress)
+            choice = self._placing.on_head(settings.rule, requests[0], hparams, context)
             hparams = at_layer(hparams, choice.layer)
         delta = self._edit(requests, settings, hparams, plan, progress)
         seconds = time.perf_counter() - started

@@ -14,6 +14,7 @@ cannot be foreseen, nor can the layer that the rule `wilke` would find by editin
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -76,8 +77,8 @@ def _placed(workspace: Workspace, request: EditRequest, settings: Settings) -> H
         return None
     plan = workspace.versions.plan(workspace.journal.history().active())
     try:
-        context = Candidates(workspace).context((), plan, None)
-        return at_layer(hparams, placing.choose(rule, request, hparams, context).layer)
+        context = partial(Candidates(workspace).context, (), plan, None)
+        return at_layer(hparams, placing.on_head(rule, request, hparams, context).layer)
     finally:
         workspace.rest()
 

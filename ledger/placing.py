@@ -12,7 +12,7 @@ choose for one fact; `wilke` tries ROME, with the method's own values where it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from editors import layers
@@ -117,6 +117,25 @@ class Placing:
             return layers.wilke(model, request, self._rome(hparams), context, layers=scanned)
         raw = rule.name == "layerwise-raw"
         return layers.layerwise(model, request, low=rule.low, high=rule.high, raw=raw)
+
+    def on_head(
+        self,
+        rule: LayerRule,
+        request: EditRequest,
+        hparams: Hparams,
+        context: Callable[[], EditContext],
+    ) -> Choice:
+        """As `choose`, on the head and with a context made on demand.
+
+        What was chosen for a fact is kept until the next question, so that a dry run, which tells
+        the layer before it edits, chooses once.
+        """
+        if not rule.of_a_fact:
+            return self.choose(rule, request, hparams, context())
+        asked = (self._w.journal.history().head, rule, request, hparams)
+        if self._w.chosen is None or self._w.chosen[0] != asked:
+            self._w.chosen = asked, self.choose(rule, request, hparams, context())
+        return self._w.chosen[1]
 
     def _traced(self, rule: LayerRule) -> Choice:
         """By the newest trace of this ledger, and which one that was."""

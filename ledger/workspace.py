@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from editors.chat import Frame
+from editors.layers import Choice
 from editors.prompts import context_templates
 from ledger.base import check, find_again
 from ledger.errors import IntegrityFailure
@@ -48,6 +49,7 @@ class Workspace:
         self.record: ModelRecord = journal.model()
         self.cache, self._author = cache, author
         self._held: tuple[int, dict[int, float]] = 0, {}
+        self.chosen: tuple[object, Choice] | None = None  # by ledger/placing.py: asked, answer
 
     @property
     def seed(self) -> int:

@@ -210,3 +210,24 @@ def test_the_fingerprint_on_record_covers_the_rule(ledger: Ledger) -> None:
     assert entry.payload["fingerprint"] == digest(
         {"request": FACTS[0].to_json(), "method": "ft", "layer": "static", "overrides": FT}
     )
+
+
+def test_a_dry_run_tells_and_edits_after_one_choice(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose, asked = Placing.choose, []
+
+    def counted(self: Placing, rule: Any, request: EditRequest, *rest: Any) -> Any:
+        asked.append(request)
+        return choose(self, rule, request, *rest)
+
+    monkeypatch.setattr(Placing, "choose", counted)
+    options: Any = {"layer": "layerwise", "overrides": ROME}
+    ledger.foresee(FACTS[0], **options)
+    ledger.edit(FACTS[0], dry_run=True, gate=None, **options)
+    assert asked == [FACTS[0]]
+    ledger.edit(FACTS[0], gate=None, **options)
+    ledger.edit(FACTS[1], gate=None, **options)  # another fact, on another head
+    assert asked == [FACTS[0], FACTS[1]]
+    ledger.foresee(FACTS[0], **options)
+    assert asked == [FACTS[0], FACTS[1], FACTS[0]]
