@@ -86,6 +86,13 @@ def when(created_at: str) -> str:
     return created_at[:19].replace("T", " ")
 
 
+def valid(first: str | None, last: str | None) -> str:
+    """From when to when: '2026-01-01 to 2026-12-31', 'from …', 'until …'; '' for always."""
+    if first and last:
+        return f"{first} to {last}"
+    return f"from {first}" if first else f"until {last}" if last else ""
+
+
 def metrics(values: Mapping[str, float]) -> str:
     """Measurements on one line: 'reliability 1.000, locality 0.980'."""
     return ", ".join(f"{name} {number(value)}" for name, value in values.items())

@@ -75,6 +75,7 @@ def single(options: Mapping[str, Any]) -> dict[str, Any]:
         "neighbourhood": tuple(probe(text) for text in options["neighbour"]),
         "same_subject": tuple(probe(text) for text in options["same_subject"]),
         "portability": tuple(_answered(text) for text in options["portability"]),
+        **{name: options[name] for name in ("valid_from", "valid_until", "source")},
     }
 
 

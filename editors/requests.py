@@ -14,9 +14,11 @@ and targets is dropped; anything that cannot be repaired so is `InvalidRequest` 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import Any, Self
 
 from editors.errors import InvalidRequest
@@ -25,8 +27,11 @@ SLOT = "{}"
 SUBJECT_LIMIT = 500
 PROMPT_LIMIT = 2000
 TARGET_LIMIT = 500
+SOURCE_LIMIT = 2000
+VALIDITY = ("valid_from", "valid_until", "source")
 LAYOUT = "\n\t"  # the only control characters of benchmark prompts
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CJK = (
     (0x3000, 0x30FF),
     (0x3400, 0x4DBF),
@@ -93,8 +98,12 @@ class Fact:
         return self.prompt.replace(SLOT, self.subject)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dict for storage: strings, None, lists and dicts only."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        """Plain dict for storage: strings, None, lists and dicts only; of `VALIDITY` what is given.
+
+        So a request without them is written as it was before there were any.
+        """
+        found = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {k: v for k, v in found.items() if v is not None or k not in VALIDITY}
 
     @classmethod
     def from_json(cls, data: object) -> Self:
@@ -108,16 +117,22 @@ class EditRequest(Fact):
 
     `paraphrases` are full prompt texts with the same answer; `neighbourhood` (other subjects),
     `same_subject` (other relations) and `portability` (consequences) are probes. None of them has
-    a slot.
+    a slot. `valid_from` and `valid_until` are the first and the last day on which the fact is true
+    (`2026-01-31`), `source` is who says so, a text or an address: they are kept and change nothing
+    of the edit.
     """
 
     paraphrases: tuple[str, ...] = ()
     neighbourhood: tuple[Probe, ...] = ()
     same_subject: tuple[Probe, ...] = ()
     portability: tuple[Probe, ...] = ()
+    valid_from: str | None = None
+    valid_until: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_validity()
         texts = _sequence("paraphrases", self.paraphrases)
         for text in texts:
             _whole("paraphrase", _checked("paraphrase", text, PROMPT_LIMIT, LAYOUT))
@@ -128,10 +143,30 @@ class EditRequest(Fact):
                 _whole(f"{name} prompt", probe.prompt)
             object.__setattr__(self, name, probes)
 
+    def _check_validity(self) -> None:
+        first, last = self.valid_from, self.valid_until
+        for name, value in (("valid_from", first), ("valid_until", last)):
+            if value is not None:
+                day(name, value)
+        if first is not None and last is not None and last < first:
+            raise InvalidRequest(f"valid_until {last} is before valid_from {first}: swap them")
+        if self.source is not None:
+            object.__setattr__(self, "source", _stripped("source", self.source, SOURCE_LIMIT))
+
     @property
     def fact(self) -> Fact:
         """The fact alone, without probes."""
         return Fact(self.subject, self.prompt, self.target_new, self.target_true)
+
+
+def day(field: str, value: object) -> str:
+    """`value`, if it is a day as `2026-01-31`; days sort as texts. Raises: InvalidRequest."""
+    try:
+        if isinstance(value, str) and _DAY.fullmatch(value):
+            return date.fromisoformat(value).isoformat()
+    except ValueError:
+        pass  # a day that no month has
+    raise InvalidRequest(f"{field} {value!r:.40} is no day: write it as 2026-01-31")
 
 
 def as_template(prompt: object, subject: str) -> str:

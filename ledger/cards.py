@@ -104,7 +104,9 @@ def _facts(manifest: Mapping[str, Any]) -> list[str]:
     facts, private = manifest["facts"], manifest["private"]
     if not facts:
         return ["None: these are the base's weights."]
-    named = ["hash"] if private else ["prompt", "answer"]
+    # Columns that no fact fills are left out.
+    more = [name for name in ("valid", "source") if any(map(_MORE[name], facts))]
+    named = ["hash"] if private else ["prompt", "answer", *more]
     heads = ["edit", *named, "method", "layer", *_COLUMNS]
     rows = [_row(heads), "|" + " --- |" * len(heads)]
     for fact in facts:
@@ -112,6 +114,7 @@ def _facts(manifest: Mapping[str, Any]) -> list[str]:
         cells = [
             str(fact["edit"]),
             *([f"`{fact['hash']}`"] if private else _words(fact)),
+            *(_plain(_MORE[name](fact)) for name in more),
             _plain(fact["method"]),
             ", ".join(map(str, fact["layers"])),
             *("" if n is None else f"{n:.2f}" for n in numbers),
@@ -120,6 +123,19 @@ def _facts(manifest: Mapping[str, Any]) -> list[str]:
     if private:
         rows += ["", "The facts are not published. Each hash covers a fact and its change."]
     return rows
+
+
+def _valid(fact: Mapping[str, Any]) -> str:
+    """The days on which a fact is true: 'from 2026-01-01 until 2026-12-31', or a part of it."""
+    days = (("from", fact.get("valid_from")), ("until", fact.get("valid_until")))
+    return " ".join(f"{word} {day}" for word, day in days if day)
+
+
+def _source(fact: Mapping[str, Any]) -> str:
+    return str(fact.get("source") or "")
+
+
+_MORE = MappingProxyType({"valid": _valid, "source": _source})
 
 
 def _words(fact: Mapping[str, Any]) -> list[str]:

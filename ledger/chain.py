@@ -4,8 +4,9 @@ Promise: no row of any table can be changed, removed, added or moved without one
 ceasing to agree.
 
 Rules: every hash is sha256 over canonical JSON; a row is hashed as it is stored (JSON columns as
-their canonical text); an entry covers the rows written with it (`rows_digest`) and the entry before
-it (`prev_hash`); the first entry follows 64 zeros.
+their canonical text), without the empty ones of the columns that its table had not from the
+beginning; an entry covers the rows written with it (`rows_digest`) and the entry before it
+(`prev_hash`); the first entry follows 64 zeros.
 
     digest = rows_digest([("tag", stored_tag)])
     entry = entry | {"rows_digest": digest, "prev_hash": last_hash}
@@ -14,6 +15,7 @@ it (`prev_hash`); the first entry follows 64 zeros.
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from store.canonical import canonical_json
 
@@ -23,6 +25,8 @@ ZERO = "0" * 64
 # What a row is called in its own ledger; its content is the same under other numbers.
 _LOCAL = frozenset({"id", "batch_id", "model_id", "entry_seq", "hash"})
 _KEYS = {"base_tensor": ("model_id", "parameter"), "object": ("oid",)}
+# Columns that a later schema added: the rows that were there before must keep their hashes.
+_LATER = MappingProxyType({"edit": ("valid_from", "valid_until", "source")})
 
 
 def digest(document: object) -> str:
@@ -38,10 +42,21 @@ def key_of(table: str) -> tuple[str, ...]:
 def rows_digest(rows: Iterable[tuple[str, Mapping[str, Stored]]]) -> str:
     """sha256 over all rows of one transaction, whatever order they come in.
 
-    Each row is its table's name and every column, ordered by (table, primary key).
+    Each row is its table's name and what `compact` keeps, ordered by (table, primary key).
     """
     ordered = sorted(rows, key=_place)
-    return digest([[table, dict(row)] for table, row in ordered])
+    return digest([[table, compact(table, row)] for table, row in ordered])
+
+
+def compact(table: str, row: Mapping[str, Stored]) -> dict[str, Stored]:
+    """A stored row as it is hashed: without the empty ones of the columns that came later."""
+    later = _LATER.get(table, ())
+    return {name: v for name, v in row.items() if v is not None or name not in later}
+
+
+def filled(table: str, row: Mapping[str, Stored]) -> dict[str, Stored]:
+    """A row that was written out by `compact`, with all columns again."""
+    return {**dict.fromkeys(_LATER.get(table, ())), **row}
 
 
 def entry_hash(entry: Mapping[str, Stored]) -> str:
@@ -54,7 +69,7 @@ def edit_hash(edit: Mapping[str, Stored], batch: Mapping[str, Stored]) -> str:
 
     Row numbers are left out, so the hash names the same edit in an imported ledger too.
     """
-    return digest({"edit": _content(edit), "batch": _content(batch)})
+    return digest({"edit": _content(compact("edit", edit)), "batch": _content(batch)})
 
 
 def weights_digest(base_digest: str, tensors: Mapping[str, str]) -> str:

@@ -34,7 +34,7 @@ from ledger.records import (
 from ledger.weights import NAMES
 from ledger.workspace import Workspace
 
-_FACT = ("subject", "prompt", "target_new", "target_true")
+_PROBES = ("paraphrases", "neighbourhood", "same_subject", "portability")
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def _edit(request: EditRequest, component: int) -> EditRecord:
     fields = request.to_json()
     return EditRecord(
         component=component,
-        **{name: fields[name] for name in _FACT},
-        probes={name: fields[name] for name in fields if name not in _FACT},
+        **{name: fields[name] for name in fields if name not in _PROBES},
+        probes={name: fields[name] for name in _PROBES},
     )
 
 

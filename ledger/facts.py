@@ -5,27 +5,35 @@ Promise: read from the database alone; no model, no torch.
 Rules: the same subject and the same prompt edited again is a supersession: while both are active,
 the later one in ledger order is the fact, the earlier one is superseded by it. A fact carried on
 under a new number by a re-solve is the same fact, and keeps the time and the author of its first
-edit.
+edit. A fact is expired after its last valid day and current from its first to its last; one without
+days is always current.
 
-    for fact in facts(journal, version=3, search="born"):
-        fact.subject, fact.prompt, fact.object, fact.since
+    for fact in facts(journal, version=3, search="born", only="expired", on="2026-01-31"):
+        fact.subject, fact.prompt, fact.object, fact.since, fact.valid_until
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from editors.requests import day
+from ledger.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ledger.journal import Journal
     from ledger.records import BatchRecord, EditRecord
 
+ONLY: Final = ("current", "expired")
+
 
 @dataclass(frozen=True)
 class FactView:
     """A fact that a version carries. `since` and `author` are those of the edit that stated it
-    first; `reliability` is the newest that was measured, by `protocol`."""
+    first; `reliability` is the newest that was measured, by `protocol`. `valid_from` and
+    `valid_until` are the first and the last day on which it is true, `source` is who says so."""
 
     edit: int
     subject: str
@@ -39,6 +47,18 @@ class FactView:
     protocol: str | None
     supersedes: tuple[int, ...] = ()
     note: str = ""
+    valid_from: str | None = None
+    valid_until: str | None = None
+    source: str | None = None
+
+    def expired(self, on: str) -> bool:
+        """Whether its last valid day is before the day `on`."""
+        return self.valid_until is not None and self.valid_until < on
+
+    def current(self, on: str) -> bool:
+        """Whether it is valid on the day `on`."""
+        begun = self.valid_from is None or self.valid_from <= on
+        return begun and not self.expired(on)
 
 
 def superseded(edits: Sequence[EditRecord]) -> dict[int, int]:
@@ -52,11 +72,39 @@ def superseded(edits: Sequence[EditRecord]) -> dict[int, int]:
     return found
 
 
-def facts(journal: Journal, version: int, search: str | None = None) -> list[FactView]:
-    """The facts of a version in ledger order; `search` in subject, prompt, object or author.
+def today() -> str:
+    """The day in UTC, as `2026-01-31`."""
+    return datetime.now(UTC).date().isoformat()
 
-    Superseded edits are facts no more; the fact that stands names them.
+
+def expired(journal: Journal, on: str) -> tuple[int, ...]:
+    """The edits that carry an expired fact at the head."""
+    statement = "SELECT id FROM edit WHERE valid_until < :day"
+    with journal.database.read() as snapshot:
+        ended = {row["id"] for row in snapshot.query(statement, day=on)}
+    active = journal.history().active()
+    if ended.isdisjoint(active):
+        return ()
+    older = superseded(journal.edits(active))
+    return tuple(edit for edit in active if edit in ended and edit not in older)
+
+
+def facts(
+    journal: Journal,
+    version: int,
+    search: str | None = None,
+    *,
+    only: str | None = None,
+    on: str | None = None,
+) -> list[FactView]:
+    """The facts of a version in ledger order; `search` in subject, prompt, object, author, source.
+
+    `only` those that are `current` or `expired` on the day `on`, by default today. Superseded edits
+    are facts no more; the fact that stands names them. Raises: InvalidInput, InvalidRequest.
     """
+    if only not in (None, *ONLY) or (on is not None and only is None):
+        raise InvalidInput(f"a day is asked for with {' or '.join(ONLY)} facts, not {only!r}")
+    date = today() if on is None else day("on", on)
     edits = journal.edits(journal.history().active(version))
     batches = journal.batches({edit.batch_id for edit in edits})
     older: dict[int, list[int]] = {}
@@ -69,7 +117,12 @@ def facts(journal: Journal, version: int, search: str | None = None) -> list[Fac
         for edit in edits
         if edit.id not in gone
     ]
-    return [fact for fact in found if search is None or _matches(fact, search)]
+    return [
+        fact
+        for fact in found
+        if (search is None or _matches(fact, search))
+        and (only is None or (fact.expired(date) if only == "expired" else fact.current(date)))
+    ]
 
 
 def _view(
@@ -94,6 +147,9 @@ def _view(
         protocol=protocol,
         supersedes=supersedes,
         note=made.note,
+        valid_from=edit.valid_from,
+        valid_until=edit.valid_until,
+        source=edit.source,
     )
 
 
@@ -116,5 +172,6 @@ def _reliability(journal: Journal) -> dict[int, tuple[float, str]]:
 
 
 def _matches(fact: FactView, search: str) -> bool:
-    text = f"{fact.prompt.replace('{}', fact.subject)} {fact.object} {fact.author}"
+    asked = fact.prompt.replace("{}", fact.subject)
+    text = f"{asked} {fact.object} {fact.author} {fact.source or ''}"
     return search.casefold() in text.casefold()

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from editors.requests import VALIDITY
 from ledger.errors import UnknownRevision
 from ledger.history import CHANGING
 from ledger.journal import Journal
@@ -121,6 +122,7 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
             "prompt": edit.prompt,
             "target_new": edit.target_new,
             "target_true": edit.target_true,
+            **{name: getattr(edit, name) for name in VALIDITY},
         },
         method=batch.method,
         layers=batch.layers,

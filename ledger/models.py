@@ -165,6 +165,9 @@ class EditRow(Row, table=True):
     hash: str = Field(sa_column=_text())
     created_at: str = Field(sa_column=_text())
     entry_seq: int = Field(sa_column=_entry())
+    valid_from: str | None = Field(sa_column=_text(null=True))
+    valid_until: str | None = Field(sa_column=_text(null=True))
+    source: str | None = Field(sa_column=_text(null=True))
 
 
 class MeasurementRow(Row, table=True):

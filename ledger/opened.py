@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from ledger import inspection
 from ledger.db import Database
-from ledger.facts import FactView, facts
+from ledger.facts import FactView, expired, facts, today
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
 from ledger.released import ImportView
@@ -174,6 +174,7 @@ class OpenedLedger:
     def status(self) -> StatusView:
         """Where the ledger stands."""
         view, place = inspection.status(self.journal, self.folder.root), self.folder.base_place()
+        view = replace(view, expired=expired(self.journal, today()))
         return view if place is None else replace(view, base=replace(view.base, path=str(place)))
 
     def log(self, limit: int | None = None) -> list[LogView]:
@@ -188,9 +189,19 @@ class OpenedLedger:
         """What changed between two versions. Raises: UnknownRevision."""
         return inspection.diff(self.journal, old, new)
 
-    def facts(self, at: str = "HEAD", search: str | None = None) -> list[FactView]:
-        """What a version carries, as facts. Raises: UnknownRevision."""
-        return facts(self.journal, self.resolve(at), search)
+    def facts(
+        self,
+        at: str = "HEAD",
+        search: str | None = None,
+        *,
+        only: str | None = None,
+        on: str | None = None,
+    ) -> list[FactView]:
+        """What a version carries, as facts; `only` what is `current` or `expired` on the day `on`.
+
+        Raises: UnknownRevision, InvalidInput, InvalidRequest (a day that is none).
+        """
+        return facts(self.journal, self.resolve(at), search, only=only, on=on)
 
     def tags(self) -> dict[str, int]:
         """Tag name -> version."""

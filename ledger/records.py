@@ -98,7 +98,10 @@ class BatchRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EditRecord(Record):
-    """One fact; `component` is its column in the batch's delta."""
+    """One fact; `component` is its column in the batch's delta.
+
+    `valid_from` and `valid_until` are days, `2026-01-31`, the last one included.
+    """
 
     table = "edit"
     id: int = whole()
@@ -113,6 +116,9 @@ class EditRecord(Record):
     hash: str = sha()
     created_at: str = text()
     entry_seq: int = whole()
+    valid_from: str | None = text(None)
+    valid_until: str | None = text(None)
+    source: str | None = text(None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from editors.requests import VALIDITY
 from ledger import merkle
 from ledger.cards import model_card
 from ledger.inspection import entries_backwards, status
@@ -81,6 +82,7 @@ def _fact(
         "prompt": edit.prompt,
         "target_new": edit.target_new,
         "target_true": edit.target_true,
+        **{name: v for name in VALIDITY if (v := getattr(edit, name)) is not None},
     }
     return {
         "edit": edit.id,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from editors.errors import InvalidRequest
-from editors.requests import EditRequest, Probe
+from editors.requests import VALIDITY, EditRequest, Probe
 from ledger.base import check, find_again
 from ledger.chain import weights_digest
 from ledger.errors import IntegrityFailure, InvalidInput, LedgerError, NotActive
@@ -103,6 +103,7 @@ def request_of(edit: EditRecord) -> EditRequest:
                 "prompt": edit.prompt,
                 "target_new": edit.target_new,
                 "target_true": edit.target_true,
+                **{name: getattr(edit, name) for name in VALIDITY},
                 **edit.probes,
             }
         )

@@ -3,7 +3,7 @@
 Promise: the same ledger gives the same bytes; only lines that this module could have written are
 taken in, each after its place in the chain was checked.
 Rules: one line an entry, in order: canonical JSON of the entry's row and the rows written with it,
-as they are stored, and a newline. Accounts are never given out: they hold hashes of passwords.
+as they are hashed, and a newline. Accounts are never given out: they hold hashes of passwords.
 
     with database.read() as snapshot:
         text = b"".join(lines(snapshot))
@@ -63,7 +63,7 @@ def lines(snapshot: Inspected) -> Iterator[bytes]:
         for name in _ORDER:
             group = waiting[name]
             if group is not None and group[0] == entry["seq"]:
-                rows += [[name, row] for row in group[1]]
+                rows += [[name, chain.compact(name, row)] for row in group[1]]
                 waiting[name] = next(streams[name], None)
         yield canonical_json({"entry": entry, "rows": rows}) + b"\n"
 
@@ -99,8 +99,7 @@ def _parsed(number: int, line: bytes) -> tuple[Row, list[tuple[str, Row]]]:
         raise _refused(number, f"is no JSON ({error})") from error
     if not isinstance(value, dict) or set(value) != {"entry", "rows"}:
         raise _refused(number, "has not exactly entry and rows")
-    _check_row(number, EntryRecord, value["entry"])
-    return value["entry"], _rows(number, value["rows"])
+    return _row(number, EntryRecord, value["entry"]), _rows(number, value["rows"])
 
 
 def _rows(number: int, value: Any) -> list[tuple[str, Row]]:
@@ -111,18 +110,20 @@ def _rows(number: int, value: Any) -> list[tuple[str, Row]]:
     for item in value:
         if not isinstance(item, list) or len(item) != 2 or item[0] not in _ORDER:
             raise _refused(number, "holds a row of no table of a bundle")
-        _check_row(number, _RECORDS[item[0]], item[1])
-        rows.append((item[0], item[1]))
+        rows.append((item[0], _row(number, _RECORDS[item[0]], item[1])))
     places = [_ORDER[name] for name, _ in rows]
     if places != sorted(places):
         raise _refused(number, "holds its rows in another order")
     return rows
 
 
-def _check_row(number: int, kind: type[Record], row: object) -> None:
-    """Whether a row is exactly what a record of its table is stored as."""
-    if not isinstance(row, Mapping) or stored(loaded(kind, row)) != row:
-        raise _refused(number, f"holds a row of {kind.table} that no ledger stores so")
+def _row(number: int, kind: type[Record], row: object) -> Row:
+    """All columns of a row, which must be written exactly as a record of its table is."""
+    if isinstance(row, Mapping):
+        whole = stored(loaded(kind, chain.filled(kind.table, row)))
+        if chain.compact(kind.table, whole) == row:
+            return whole
+    raise _refused(number, f"holds a row of {kind.table} that no ledger stores so")
 
 
 def _check_chain(number: int, entry: Row, rows: list[tuple[str, Row]], previous: str) -> None:

@@ -49,6 +49,7 @@ class StatusView:
     base: BaseView
     tags: Mapping[str, int]
     entries: int
+    expired: tuple[int, ...] = ()  # facts of the head whose last valid day is over
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class EditView:
     hash: str
     active: bool
     rejected: bool
-    fact: Mapping[str, str | None]  # subject, prompt, target_new, target_true
+    fact: Mapping[str, str | None]  # subject, prompt, target_new, target_true, validity, source
     method: str
     layers: tuple[int, ...]
     hparams: Json

@@ -33,12 +33,17 @@ REJECTED = 3
 _STYLE = MappingProxyType({"applied": "green", "rejected": "red"})
 _OF_ONE_FACT = (
     "subject", "prompt", "target", "target_true",
-    "paraphrase", "neighbour", "same_subject", "portability",
+    "paraphrase", "neighbour", "same_subject", "portability", "valid_from", "valid_until", "source",
 )  # fmt: skip
 
 
 def _fact_options(function: Callback) -> Callback:
     for option in (
+        click.option("--source", metavar="TEXT",
+                     help="Where the fact is from, a text or an address; kept with it."),
+        click.option("--valid-until", metavar="DATE",
+                     help="The last day on which the fact is true, as 2026-01-31."),
+        click.option("--valid-from", metavar="DATE", help="The first day."),
         click.option("--portability", metavar="P=A", multiple=True,
                      help="A consequence of the fact that should follow."),
         click.option("--same-subject", metavar="P=A", multiple=True,
@@ -54,7 +59,7 @@ def _fact_options(function: Callback) -> Callback:
         click.option("--batch", metavar="N", type=click.IntRange(min=1), default=1,
                      help="With --from: give the method N facts at a time; each N are applied or "
                           "rejected together."),
-        click.option("--from", "source", metavar="FILE.jsonl",
+        click.option("--from", "file", metavar="FILE.jsonl",
                      type=click.Path(exists=True, dir_okay=False, path_type=Path),
                      help="Requests, one JSON object a line, instead of a single fact."),
     ):  # fmt: skip
@@ -92,12 +97,12 @@ def _method_options(function: Callback) -> Callback:
 @_fact_options
 @_method_options
 @common
-def command(invocation: Invocation, source: Path | None, batch: int, **options: Any) -> int:
+def command(invocation: Invocation, file: Path | None, batch: int, **options: Any) -> int:
     """Patch a fact, or a file of facts, into the model.
 
     A fact is --subject, --prompt and --target; the probes test it. With --from, each line is one.
     """
-    if source is None:
+    if file is None:
         if batch > 1:
             raise click.UsageError("--batch goes with --from.")
         return _edit_one(invocation, options)
@@ -105,7 +110,7 @@ def command(invocation: Invocation, source: Path | None, batch: int, **options: 
     if extra:
         flag = "--" + extra[0].replace("_", "-")
         raise click.UsageError(f"--from and {flag} exclude each other.")
-    return _edit_file(invocation, source, batch, options)
+    return _edit_file(invocation, file, batch, options)
 
 
 def _edit_one(invocation: Invocation, options: Mapping[str, Any]) -> int:
@@ -136,12 +141,12 @@ def _foresee(
         invocation.output.note(f"by its key it would disturb {told(shares)}")
 
 
-def _edit_file(invocation: Invocation, source: Path, batch: int, options: Mapping[str, Any]) -> int:
+def _edit_file(invocation: Invocation, file: Path, batch: int, options: Mapping[str, Any]) -> int:
     """The whole file is read first, so that a bad line is found before anything is changed."""
     settings = _settings(options)
     from ledger.evaluation.datasets import read_requests
 
-    requests = list(read_requests(source))
+    requests = list(read_requests(file))
     outcomes: list[EditOutcome] = []
     with changing(invocation) as ledger:
         try:

@@ -3,6 +3,7 @@
 Promise: read from the records alone; a fact that was edited again is listed once, as it is now.
 
     kel facts --search born
+    kel facts --expired --on 2026-12-31
     kel facts --at v3 --csv > facts.csv
 """
 
@@ -17,25 +18,48 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.invocation import Invocation, common, opened
-from cli.layout import Table, number, numbers, when
+from cli.layout import Table, number, numbers, valid, when
 from cli.output import Item, Span
 from cli.text import escape
 
 if TYPE_CHECKING:
     from ledger.facts import FactView
 
+_FORMULA = ("=", "+", "-", "@")
+
 
 @click.command()
 @click.option("--at", metavar="V", default="HEAD", show_default=True, help="The version.")
-@click.option("--search", metavar="TEXT", help="Only facts that contain it, or of that author.")
+@click.option(
+    "--search", metavar="TEXT", help="Only facts that contain it, or of that author or source."
+)
+@click.option("--expired", is_flag=True, help="Only facts whose last valid day is over.")
+@click.option("--current", is_flag=True, help="Only facts that are valid.")
+@click.option(
+    "--on", metavar="DATE", help="With --expired or --current: on that day, instead of today (UTC)."
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, with a heading.")
 @common
-def command(invocation: Invocation, at: str, search: str | None, as_csv: bool) -> int:
+def command(
+    invocation: Invocation,
+    *,
+    at: str,
+    search: str | None,
+    expired: bool,
+    current: bool,
+    on: str | None,
+    as_csv: bool,
+) -> int:
     """List the facts that a version carries."""
     if as_csv and invocation.json:
         raise click.UsageError("--csv and --json are two forms: choose one.")
+    if expired and current:
+        raise click.UsageError("--expired and --current exclude each other.")
+    if on is not None and not (expired or current):
+        raise click.UsageError("--on goes with --expired or --current.")
+    only = "expired" if expired else "current" if current else None
     with opened(invocation) as ledger:
-        found = ledger.facts(at, search)
+        found = ledger.facts(at, search, only=only, on=on)
     if as_csv:
         invocation.output.raw(_csv(found).rstrip("\n"))
         return 0
@@ -51,8 +75,14 @@ def _csv(found: Sequence[FactView]) -> str:
     writer.writeheader()
     for fact in found:
         row = asdict(fact) | {"supersedes": " ".join(map(str, fact.supersedes))}
-        writer.writerow({name: "" if v is None else escape(str(v)) for name, v in row.items()})
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     return stream.getvalue()
+
+
+def _cell(value: object) -> str:
+    """A value as text; one that a spreadsheet would take for a formula gets an apostrophe."""
+    text = "" if value is None else escape(str(value))
+    return f"'{text}" if isinstance(value, str) and text.lstrip().startswith(_FORMULA) else text
 
 
 def _layout(found: Sequence[FactView]) -> Iterator[Item]:
@@ -67,9 +97,14 @@ def _layout(found: Sequence[FactView]) -> Iterator[Item]:
             when(fact.since),
             fact.author,
             "-" if fact.reliability is None else number(fact.reliability),
+            valid(fact.valid_from, fact.valid_until),
+            fact.source or "",
             f"in place of {numbers(fact.supersedes)}" if fact.supersedes else "",
         )
         for fact in found
     ]
-    headings = ("edit", "prompt", "object", "since", "by", "reliability", "")
-    yield Table(headings, rows, right=(0, 5))
+    headings = ("edit", "prompt", "object", "since", "by", "reliability", "valid", "source", "")
+    # Columns that no fact fills are left out.
+    kept = [i for i in range(len(headings)) if i < 6 or any(row[i] for row in rows)]
+    shown = [tuple(row[i] for i in kept) for row in rows]
+    yield Table(tuple(headings[i] for i in kept), shown, right=(0, 5))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.invocation import Invocation, common, opened
-from cli.layout import Table, number, numbers, pairs, short, value_text, when
+from cli.layout import Table, number, numbers, pairs, short, valid, value_text, when
 from cli.output import Item, Span
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def _fields(view: EditView) -> Table:
             ("prompt", view.fact["prompt"] or ""),
             ("target", view.fact["target_new"] or ""),
             ("instead of", view.fact["target_true"] or ""),
+            ("valid", valid(view.fact.get("valid_from"), view.fact.get("valid_until"))),
+            ("source", view.fact.get("source") or ""),
             ("method", f"{view.method}, layer {layers}" if layers else view.method),
             ("delta", _delta(view.delta)),
             ("made", f"{when(view.created_at)} by {view.author} (batch {view.batch})"),

@@ -8,7 +8,7 @@ Promise: the version, its edits, the base it stands on and the digest that prove
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -16,6 +16,7 @@ import click
 from cli.invocation import Invocation, common, opened
 from cli.layout import numbers, pairs, short
 from cli.output import Item, Span
+from cli.text import Part
 
 if TYPE_CHECKING:
     from ledger.views import StatusView
@@ -41,6 +42,7 @@ def layout(view: StatusView) -> Iterator[Item]:
             ("active", numbers(view.active)),
             ("reverted", numbers(view.reverted)),
             ("rejected", numbers(view.rejected)),
+            ("expired", _expired(view.expired)),
             ("weights", short(view.weights_digest)),
             ("head", f"{short(view.head)} (entry {view.entries})"),
             ("tags", tags),
@@ -52,3 +54,9 @@ def layout(view: StatusView) -> Iterator[Item]:
             ("ledger", view.ledger),
         ]
     )
+
+
+def _expired(edits: Sequence[int]) -> Part:
+    if not edits:
+        return ""
+    return Span(f"{numbers(edits)} (kel facts --expired lists them)", "yellow")

@@ -33,6 +33,7 @@ ESCAPES = {
     "\b": "\\b",
 }
 KEYS = {"base_tensor": ("model_id", "parameter"), "object": ("oid",)}
+LATER = {"edit": ("valid_from", "valid_until", "source")}
 NUMBERS = ("id", "batch_id", "model_id", "entry_seq", "hash")
 MEANING = {
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer.model"),
@@ -184,9 +185,14 @@ def read_tables(path: Path) -> dict[str, list[Row]]:
         connection.close()
 
 
+def kept(name: str, row: Row) -> Row:
+    """The columns of a row that its hashes cover."""
+    return {k: v for k, v in row.items() if v is not None or k not in LATER.get(name, ())}
+
+
 def edit_hash(edit: Row, batch: Row) -> str:
-    kept = [{k: v for k, v in row.items() if k not in NUMBERS} for row in (edit, batch)]
-    return digest({"edit": kept[0], "batch": kept[1]})
+    rows = {"edit": kept("edit", edit), "batch": batch}
+    return digest({n: {k: v for k, v in r.items() if k not in NUMBERS} for n, r in rows.items()})
 
 
 def rows_digest(tables: Mapping[str, list[Row]], seq: int) -> str:
@@ -198,7 +204,7 @@ def rows_digest(tables: Mapping[str, list[Row]], seq: int) -> str:
         if row["entry_seq"] == seq
     ]
     found.sort(key=lambda item: item[:2])
-    return digest([[name, row] for name, _, row in found])
+    return digest([[name, kept(name, row)] for name, _, row in found])
 
 
 def entry_hash(entry: Row) -> str:

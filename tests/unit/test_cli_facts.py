@@ -20,7 +20,8 @@ def test_facts_are_listed_as_lines_as_csv_and_as_json(kel):
     out = kel("facts", "--at", "v3", "--search", "born").out
     for text in ("Ada Lovelace was born in", "Paris", "2026-01-02 03:04:05", "in place of 1"):
         assert text in out
-    assert kel.ledger.calls["facts"] == [(("v3", "born"), {})]
+    assert kel.ledger.calls["facts"] == [(("v3", "born"), {"only": None, "on": None})]
+    assert "valid" not in out
     assert kel("facts", "--json").json["facts"][0]["supersedes"] == [1]
     kel.ledger.returns["facts"] = [replace(STATED, note='a, "b"\x1b[0m', reliability=None)]
     (row,) = csv.DictReader(io.StringIO(kel("facts", "--csv").out))
@@ -30,6 +31,20 @@ def test_facts_are_listed_as_lines_as_csv_and_as_json(kel):
     assert kel("facts", "--csv", "--json").status == 2
     kel.ledger.returns["facts"] = []
     assert kel("facts").out == "no facts\n"
+
+
+def test_expired_and_current_facts_are_asked_for_by_a_day(kel):
+    kel.ledger.returns["facts"] = [replace(STATED, valid_until="2026-01-31", source="the\tpress")]
+    out = kel("facts", "--expired", "--on", "2026-02-01").out
+    assert "until 2026-01-31" in out
+    assert "the\\tpress" in out
+    kel("facts", "--current")
+    given = [options for _, options in kel.ledger.calls["facts"]]
+    assert given == [{"only": "expired", "on": "2026-02-01"}, {"only": "current", "on": None}]
+    assert kel("facts", "--expired", "--current").status == 2
+    assert kel("facts", "--on", "2026-02-01").status == 2
+    kel.ledger.returns["status"] = replace(kel.ledger.status(), expired=(3, 4))
+    assert "3-4 (kel facts --expired lists them)" in kel("status").out
 
 
 def test_a_resolve_tells_its_batches_and_exits_by_the_gate(kel):

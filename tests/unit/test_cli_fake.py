@@ -236,8 +236,8 @@ class FakeLedger:
         given = {"note": note, "gate": gate, "ridge": ridge, "dry_run": dry_run}
         return self._do("resolve_active", [RESOLVED], **given)
 
-    def facts(self, at="HEAD", search=None):
-        return self._do("facts", [STATED], at, search)
+    def facts(self, at="HEAD", search=None, *, only=None, on=None):
+        return self._do("facts", [STATED], at, search, only=only, on=on)
 
     def reapply(self, refs, note="", author=None):
         return self._do("reapply", CHANGE, refs, note=note, author=author)
