@@ -4,6 +4,7 @@ Promise: an option that cannot be understood is a usage error that names it.
 Rules: values are checked by the classes of the ledger; here they are only taken apart.
 
     LAYER.convert("layerwise:2-6", None, None)  # a number stays a number
+    SIZE.convert("5GB", None, None)             # 5000000000
     probe("The capital of France is=Paris")     # {'prompt': ..., 'answer': 'Paris'}
     assignments(["steps=25", "clamp=0.5"])      # {'steps': 25, 'clamp': 0.5}
 """
@@ -11,10 +12,19 @@ Rules: values are checked by the classes of the ledger; here they are only taken
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import click
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9}(?= ?[KMGT]))?) ?(B|[KMGT]I?B)?")
+_UNITS = MappingProxyType(
+    {"B": 1}
+    | {f"{name}B": 1000**power for power, name in enumerate("KMGT", start=1)}
+    | {f"{name}IB": 1024**power for power, name in enumerate("KMGT", start=1)}
+)
 
 
 class Layer(click.ParamType[int | str]):
@@ -35,6 +45,23 @@ class Layer(click.ParamType[int | str]):
 
 
 LAYER = Layer()
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: digits, or a number with a unit as transformers takes it."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """'5GB' is 5 * 10**9, '5GiB' 5 * 2**30; without a unit bytes."""
+        found = _SIZE.fullmatch(str(value).strip().upper())
+        size = int(float(found[1]) * _UNITS[found[2] or "B"]) if found else 0
+        if not 1 <= size < 2**63:
+            self.fail(f"{value!r} is no size: write it as 500MB, 5GB or 4GiB.", param, ctx)
+        return size
+
+
+SIZE = Size()
 
 
 def probe(text: str) -> dict[str, str | None]:

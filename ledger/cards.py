@@ -31,6 +31,7 @@ _WHAT = MappingProxyType(
         "the base's weights.",
     }
 )
+_CUT = " The weight files are cut anew, with at most {most_bytes} bytes of tensors each."
 _USE = MappingProxyType(
     {
         "merged": "Load this folder like any model of transformers.",
@@ -60,7 +61,8 @@ def model_card(manifest: Mapping[str, Any]) -> str:
             "",
             f"# {_plain(str(base['id']))}, with {len(facts)} edited facts",
             "",
-            f"Version {manifest['version']} of a knowledge-edit ledger. {_WHAT[form]}",
+            f"Version {manifest['version']} of a knowledge-edit ledger. {_WHAT[form]}"
+            + (_CUT.format(**manifest["sharding"]) if "sharding" in manifest else ""),
             "",
             f"- base: `{_code(base['id'])}`, revision `{_code(base['revision'] or 'none')}`, "
             f"{_code(base['dtype'])}, digest `{base['digest']}`",

@@ -39,8 +39,9 @@ from ledger.manifest import (
 from ledger.released import ReleaseCheck
 from ledger.verify import Finding
 from store.adapters import read_adapter
-from store.checkpoints import Checkpoint
+from store.checkpoints import INDEX, Checkpoint
 from store.errors import StoreError
+from store.resharding import layout_of
 
 
 def check_release(
@@ -169,7 +170,8 @@ def _merged(folder: Path, manifest: Json, base: Base) -> Iterator[Finding]:
 
     old, new = Checkpoint.open(base.folder), Checkpoint.open(folder)
     touched = {checkpoint_key(old, name): sha for name, sha in manifest["tensors"].items()}
-    yield from _layout(old, new)
+    cut = manifest.get("sharding")
+    yield from _layout(old, new) if cut is None else _cut(old, new, cut)
     for key, entry in old.entries.items():
         if key not in new.entries:
             continue
@@ -180,11 +182,12 @@ def _merged(folder: Path, manifest: Json, base: Base) -> Iterator[Finding]:
         same = whole == base.files[entry.file.name]["sha256"]
         if key not in touched and not same and new.digest(key) != old.digest(key):
             yield _error("release.tensor", key, "it is not the base's, and not listed as edited")
-    weights = {path.name for path in old.weight_files}
+    weights = {path.name for path in (old.weight_files if cut is None else new.files())}
     for name, entry in manifest["files"].items():
         if name != CARD and name not in weights and not _equal(base.folder / name, entry):
             yield _error("release.files", name, "it is not the base's")
-    for name in sorted(set(base.files) - set(manifest["files"])):
+    gone = () if cut is None else (path.name for path in old.files())
+    for name in sorted(set(base.files).difference(manifest["files"], gone)):
         yield _error("release.files", name, "the base has it and the release has not")
 
 
@@ -197,6 +200,24 @@ def _layout(old: Checkpoint, new: Checkpoint) -> Iterator[Finding]:
                 yield _error("release.files", other.name, "its header is not the base's")
     if len(old.weight_files) != len(new.weight_files):
         yield _error("release.files", "weights", "the base has another number of weight files")
+
+
+def _cut(old: Checkpoint, new: Checkpoint, said: object) -> Iterator[Finding]:
+    """The files are those that the manifest's size makes of the base's tensors."""
+    most = said.get("most_bytes") if isinstance(said, dict) else None
+    if type(most) is not int:
+        yield _error("release.files", MANIFEST, "its sharding has no number of bytes")
+        return
+    layout = layout_of(old, most)
+    if {shard.name for shard in layout.shards} != {path.name for path in new.weight_files}:
+        yield _error("release.files", "weights", "they are not cut as the manifest says")
+        return
+    for shard in layout.shards:
+        with (new.folder / shard.name).open("rb") as file:
+            if file.read(len(shard.header)) != shard.header:
+                yield _error("release.files", shard.name, "its header is not of the base's tensors")
+    if layout.index is not None and (new.folder / INDEX).read_bytes() != layout.index:
+        yield _error("release.files", INDEX, "it is not the index of these files")
 
 
 def _equal(path: Path, entry: Json) -> bool:

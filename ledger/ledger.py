@@ -81,12 +81,14 @@ class Ledger(AnalysingLedger, InvestigatingLedger):
         private: bool = False,
         link: bool = False,
         compress: bool = False,
+        max_shard_bytes: int | None = None,
     ) -> ExportView:
         """Write a version as a release: `merged` weights, a PEFT `adapter`, or a `bundle`.
 
         `private` names facts by their hashes only; `link` shares untouched weight files with the
         base by hard link; `compress` gives an adapter of the smallest rank that float32 can tell
-        from the sum. Raises: InvalidInput, StoreWriteError.
+        from the sum; `max_shard_bytes` cuts merged weights anew, instead of keeping the base's
+        files. Raises: InvalidInput, StoreWriteError.
         """
         from ledger.export import export
 
@@ -98,6 +100,7 @@ class Ledger(AnalysingLedger, InvestigatingLedger):
             private=private,
             link=link,
             compress=compress,
+            shard=max_shard_bytes,
         )
 
     def push(

@@ -60,14 +60,28 @@ def read_header(path: Path) -> list[TensorEntry]:
 
     Raises: CheckpointMissing, CheckpointCorrupt, StoreReadError.
     """
+    header, start, size = _header(path)
+    header.pop("__metadata__", None)
+    entries = [_entry(path, start, name, value) for name, value in header.items()]
+    entries.sort(key=lambda entry: (entry.start, entry.end))
+    _check_tiling(path, entries, start, size)
+    return entries
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a safetensors file holds beside its tensors. Raises: as `read_header`."""
+    metadata = _header(path)[0].get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise _corrupt(path, "its metadata are no texts")
+    return metadata
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int, int]:
+    """The header of a file, where its data begin, and its size."""
     with opened(path) as fd:
         size = os.fstat(fd).st_size
         length = _header_length(path, pread_exact(fd, 8, 0, path), size)
-        text = pread_exact(fd, length, 8, path)
-    entries = [_entry(path, 8 + length, name, value) for name, value in _parse(path, text)]
-    entries.sort(key=lambda entry: (entry.start, entry.end))
-    _check_tiling(path, entries, 8 + length, size)
-    return entries
+        return _parse(path, pread_exact(fd, length, 8, path)), 8 + length, size
 
 
 @contextmanager
@@ -120,15 +134,14 @@ def _header_length(path: Path, prefix: bytes, size: int) -> int:
     return length
 
 
-def _parse(path: Path, text: bytes) -> list[tuple[str, Any]]:
+def _parse(path: Path, text: bytes) -> dict[str, Any]:
     try:
         header = strict_json(text)
     except CanonicalError as error:
         raise _corrupt(path, f"its header is unreadable: {error}") from error
     if not isinstance(header, dict):
         raise _corrupt(path, "its header is not a JSON object")
-    header.pop("__metadata__", None)
-    return list(header.items())
+    return header
 
 
 def _entry(path: Path, base: int, name: str, value: Any) -> TensorEntry:

@@ -47,12 +47,12 @@ class Stage:
 
     def write(self, name: str, data: BytesLike) -> None:
         """Add a file, durable when this returns. Raises: StoreWriteError."""
-        with writing("file", self.folder / name), self._created(name) as fd:
+        with writing("file", self.folder / name), self.created(name) as fd:
             write_all(self.fs, fd, data)
 
     def copy(self, source: Path, name: str) -> None:
         """Add a copy of a file, sharing blocks where the file system can. Raises: as `write`."""
-        with writing("file", self.folder / name), self._created(name) as fd:
+        with writing("file", self.folder / name), self.created(name) as fd:
             self.copy_into(source, fd)
 
     def copy_into(self, source: Path, fd: int) -> None:
@@ -61,7 +61,8 @@ class Stage:
             raise CheckpointCorrupt(f"{source} changed while it was copied; repeat the export")
 
     @contextmanager
-    def _created(self, name: str) -> Iterator[int]:
+    def created(self, name: str) -> Iterator[int]:
+        """A descriptor of a new file, synced and closed when the block ends."""
         fd = self.create(name)
         try:
             yield fd

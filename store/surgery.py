@@ -66,17 +66,15 @@ def rewrite(
     Raises: CheckpointUnsupported (quantised, banned file), CheckpointError (unknown or repeated
     tensor, wrong length), StoreWriteError (occupied target, disk); the target then does not exist.
     """
-    if source.quantised:
-        text = f"{source.folder} is quantised; export from the unquantised base model"
-        raise CheckpointUnsupported(text)
-    companions = _companions(source, documents)
+    refuse_quantised(source)
+    beside = companions(source, documents)
     with staging(target, fs) as stage:
         patched = _patch(stage, source, replaced)
         with writing("checkpoint", stage.folder):
             for path in source.weight_files:
                 if path.name not in patched and not (link and _link(stage, path)):
                     stage.copy(path, path.name)
-            for name, path in companions.items():
+            for name, path in beside.items():
                 stage.copy(path, name)
             atomic._point("files-copied")
             for fd in patched.values():
@@ -85,6 +83,13 @@ def rewrite(
             stage.write(name, document(stage.folder))
         _check_same_headers(source, Checkpoint.open(stage.folder))
     return Checkpoint.open(target)
+
+
+def refuse_quantised(source: Checkpoint) -> None:
+    """Raises: CheckpointUnsupported."""
+    if source.quantised:
+        text = f"{source.folder} is quantised; export from the unquantised base model"
+        raise CheckpointUnsupported(text)
 
 
 def _patch(
@@ -145,7 +150,7 @@ def _check_same_headers(source: Checkpoint, copy: Checkpoint) -> None:
             raise CheckpointCorrupt(f"{entry.file} changed after it was opened; repeat the export")
 
 
-def _companions(source: Checkpoint, documents: Iterable[str]) -> dict[str, Path]:
+def companions(source: Checkpoint, documents: Iterable[str]) -> dict[str, Path]:
     """Name in the new folder -> file to copy: the index, and what describes the model."""
     with reading("folder", source.folder):
         chosen = {path.name: path for path in sorted(source.folder.iterdir()) if _describes(path)}

@@ -19,6 +19,7 @@ import click
 from cli.invocation import Invocation, common, opened
 from cli.layout import pairs, short, size
 from cli.output import Item, Span
+from cli.requests import SIZE
 
 if TYPE_CHECKING:
     from ledger.released import ExportView
@@ -44,6 +45,13 @@ _LEFT = "the ledger was not changed, a folder being written may be incomplete"
     "copied, as reflinks where the file system has them.",
 )
 @click.option(
+    "--max-shard-size",
+    metavar="SIZE",
+    type=SIZE,
+    help="Merged: write the weights anew into files of at most SIZE (500MB, 5GB, 4GiB). Without it "
+    "they stay in the base's files.",
+)
+@click.option(
     "--compress",
     is_flag=True,
     help="Adapter: the smallest rank that float32 can tell from the sum of the edits.",
@@ -57,12 +65,19 @@ def command(
     form: str,
     private: bool,
     link: bool,
+    max_shard_size: int | None,
     compress: bool,
 ) -> int:
     """Write a version into DIR: merged weights, an adapter, or a bundle."""
     with opened(invocation, _LEFT) as ledger:
         view = ledger.export(
-            directory, at, form=form, private=private, link=link, compress=compress
+            directory,
+            at,
+            form=form,
+            private=private,
+            link=link,
+            compress=compress,
+            max_shard_bytes=max_shard_size,
         )
     return invocation.emit("export", view, _layout(view))
 

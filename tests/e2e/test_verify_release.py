@@ -12,19 +12,23 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from ledger import Ledger
 from ledger.adapter import CONFIG, WEIGHTS
 from ledger.cards import model_card
 from ledger.manifest import write_manifest
+from store.checkpoints import INDEX, Checkpoint
 from tests.contract.tiny import OTHER, REQUEST, tiny_gpt2
 from tests.e2e.harness import SETTINGS, Kel, picture
 from tests.e2e.hub import served
 from tests.sim.hub_server import HubServer
 
+MOST = 100_000
 FORMS = {
     "merged": {"form": "merged"},
     "private": {"form": "merged", "private": True},
+    "cut": {"form": "merged", "max_shard_bytes": MOST},
     "adapter": {"form": "adapter"},
     "small": {"form": "adapter", "compress": True},
     "bundle": {"form": "bundle"},
@@ -71,6 +75,18 @@ def test_every_form_is_what_it_says(releases: Path, bare: Kel, tiny_base: Path, 
     assert (
         "what it says" in bare("verify-release", str(releases / name), "--base", str(tiny_base)).out
     )
+
+
+def test_files_of_another_size_load_and_are_the_version(releases: Path, tiny_base: Path):
+    cut, merged = (Checkpoint.open(releases / name) for name in ("cut", "merged"))
+    assert len(cut.weight_files) > 1 == len(merged.weight_files)
+    assert all(cut.digest(name) == merged.digest(name) for name in merged.names())
+    one, two = (
+        AutoModelForCausalLM.from_pretrained(releases / name).state_dict()
+        for name in ("cut", "merged")
+    )
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_conv1d_base_too(tmp_path: Path, probes: Path, check):
@@ -121,7 +137,7 @@ def nudge(values: torch.Tensor) -> None:
 
 
 def weights(name: str) -> Callable[[Path], None]:
-    return lambda folder: tensor(folder / "model.safetensors", name, nudge)
+    return lambda folder: tensor(Checkpoint.open(folder).entry(name).file, name, nudge)
 
 
 def factor(part: str) -> Callable[[Path], None]:
@@ -149,8 +165,21 @@ def lost(folder: Path) -> None:
 
 
 def header(folder: Path) -> None:
-    path = folder / "model.safetensors"
+    path = Checkpoint.open(folder).weight_files[0]
     save_file(load_file(path), path, metadata={"format": "pt", "note": "x"})
+
+
+def moved(folder: Path) -> None:
+    """A tensor lies in another file than the size in the manifest makes it."""
+    first, second = Checkpoint.open(folder).weight_files[:2]
+    one, two = load_file(first), load_file(second)
+    name = sorted(one)[0]
+    two[name] = one.pop(name)
+    save_file(one, first, metadata={"format": "pt"})
+    save_file(two, second, metadata={"format": "pt"})
+    index = json.loads((folder / INDEX).read_text("utf-8"))
+    index["weight_map"][name] = second.name
+    (folder / INDEX).write_text(json.dumps(index), "utf-8")
 
 
 FORGED: list[tuple[str, Callable[[Path], None], str]] = [
@@ -162,6 +191,15 @@ FORGED: list[tuple[str, Callable[[Path], None], str]] = [
     ("merged", lambda folder: (folder / "tokenizer.json").unlink(), "release.files"),
     ("merged", lambda folder: (folder / "evil.py").write_text("x"), "release.files"),
     ("merged", lambda folder: (folder / "model.safetensors").unlink(), "release.weights"),
+    ("cut", weights(DOWN), "release.tensor"),
+    ("cut", weights("model.norm.weight"), "release.tensor"),
+    ("cut", header, "release.files"),
+    ("cut", moved, "release.files"),
+    ("cut", lambda folder: sign(folder, sharding={"most_bytes": 10 * MOST}), "release.files"),
+    ("cut", lambda folder: sign(folder, sharding={"most_bytes": "2"}), "release.files"),
+    ("cut", lambda folder: sign(folder, sharding={"most_bytes": -1}), "release.weights"),
+    ("cut", text(INDEX, '"total_size": ', '"total_size": 1'), "release.files"),
+    ("cut", text("config.json", '"hidden_act"', '"hidden_acu"'), "release.files"),
     ("adapter", factor("A"), "release.tensor"),
     ("adapter", factor("B"), "release.tensor"),
     ("adapter", grown, "release.tensor"),

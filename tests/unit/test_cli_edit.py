@@ -250,13 +250,25 @@ def test_a_file_and_a_fact_exclude_each_other(kel, facts):
             ("export", "d", "--at", "v1"),
             "export",
             (Path("d"), "v1"),
-            {"form": "merged", "private": False, "link": False, "compress": False},
+            {
+                "form": "merged",
+                "private": False,
+                "link": False,
+                "compress": False,
+                "max_shard_bytes": None,
+            },
         ),
         (
             ("export", "d", "--form", "adapter", "--private", "--link", "--compress"),
             "export",
             (Path("d"), "HEAD"),
-            {"form": "adapter", "private": True, "link": True, "compress": True},
+            {
+                "form": "adapter",
+                "private": True,
+                "link": True,
+                "compress": True,
+                "max_shard_bytes": None,
+            },
         ),
         (
             ("push", "owner/x", "--form", "adapter", "--private", "--compress", "--pr"),
@@ -324,3 +336,19 @@ def test_init_makes_the_ledger_that_is_named(kel):
     kel("--ledger", "a", "init", "--base", "b")
     kel("init", "--base", "b")
     assert [args for args, _ in kel.ledger.calls["init"]] == [(Path("a"),), (Path(),)]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("5GB", 5 * 10**9), ("1.5 MiB", 3 * 2**19), ("12kb", 12_000), ("7", 7), ("2 TB", 2 * 10**12)],
+)
+def test_a_size_is_read_as_transformers_reads_it(kel, text, size):
+    kel("export", "out", "--max-shard-size", text)
+    ((_, given),) = kel.ledger.calls["export"]
+    assert given["max_shard_bytes"] == size
+
+
+@pytest.mark.parametrize("text", ["0", "1.5", "5XB", "-1GB", "1e3", "", "9" * 19, "9999999999TB"])
+def test_what_is_no_size_is_refused(kel, text):
+    result = kel("export", "out", "--max-shard-size", text)
+    assert (result.status, "is no size" in result.err) == (2, True)

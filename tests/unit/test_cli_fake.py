@@ -279,9 +279,10 @@ class FakeLedger:
         return self._do("identify", AUDIT.identity, checkpoint, revision)
 
     def export(self, directory, at="HEAD", *, form="merged", private=False, link=False,
-               compress=False):  # fmt: skip
+               compress=False, max_shard_bytes=None):  # fmt: skip
         view = ExportView(str(directory), 3, (DOWN,), SHA, 18_400_000, form, ("a note",), SHA)
         given = {"form": form, "private": private, "link": link, "compress": compress}
+        given |= {"max_shard_bytes": max_shard_bytes}
         return self._do("export", view, directory, at, **given)
 
     def import_bundle(self, bundle, directory, *, base=None, replay=True, anchor=None,
