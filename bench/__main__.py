@@ -14,7 +14,17 @@ from pathlib import Path
 from bench.machine import described, load
 from bench.table import Row, rendered
 
-SECTIONS = ("startup", "fold", "live", "export", "storage", "engine", "interference", "audit")
+SECTIONS = (
+    "startup",
+    "fold",
+    "live",
+    "export",
+    "storage",
+    "engine",
+    "interference",
+    "audit",
+    *("release", "forms", "bisect"),
+)
 Section = Callable[[Path], list[Row]]
 
 

@@ -45,7 +45,7 @@ def _times(folder: Path) -> list[Row]:
                 lambda: ledger.export(target, at="0"),
                 lambda: ledger.export(target, at="1"),
                 lambda: ledger.export(target, at="2"),
-                lambda: _durable_copy(base, target),
+                lambda: durable_copy(base, target),
                 lambda: shutil.copytree(base, target),
             ],
             repeats=5,
@@ -63,7 +63,8 @@ def _times(folder: Path) -> list[Row]:
     ]
 
 
-def _durable_copy(source: Path, target: Path) -> None:
+def durable_copy(source: Path, target: Path) -> None:
+    """Copy a folder, and sync what was written."""
     shutil.copytree(source, target)
     for path in (*target.iterdir(), target):
         handle = os.open(path, os.O_RDONLY)

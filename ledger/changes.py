@@ -5,6 +5,7 @@ again. Facts that stay behind in a batch keep their columns; they are tested aga
 recorded, because the method would have made other columns without the fact that went.
 
     entry = change(workspace, "revert", (3,), author="ada", note="")
+    of_resolve(journal)                      # (1, 2, 4, 5), if the last change solved 1, 2 again
     left_behind(journal, entry)              # {batch: (1, 2, 4)}
     outcome = told(workspace, entry, author="ada", retest=True)
 """
@@ -12,25 +13,29 @@ recorded, because the method would have made other columns without the fact that
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
 
 from ledger.chain import weights_digest
+from ledger.history import Change, step
 from ledger.journal import Journal
 from ledger.records import EntryRecord
 from ledger.views import ChangeOutcome
 from ledger.workspace import Workspace
 
+ALL: Final = "resolve"  # the method of a batch that stands for all edits of its matrices
+
 
 def change(
     workspace: Workspace, op: str, edits: tuple[int, ...], *, author: str, note: str
 ) -> EntryRecord:
-    """Record a revert or a reapply of edits on the head.
+    """Record a revert, a reapply or a swap of edits on the head.
 
     Raises: NotActive, AlreadyActive, Conflict (a part of a dense batch), StaleVersion.
     """
     history = workspace.journal.history()
     history.check(op, edits)
-    old, chosen = set(history.active()), set(edits)
-    active = history.ordered(old - chosen if op == "revert" else old | chosen)
+    active = history.ordered(step(frozenset(history.active()), op, edits))
     versions = workspace.versions
     tensors = {t.parameter: t.sha256 for t in versions.tensors(versions.plan(active))}
     return workspace.journal.append(
@@ -47,6 +52,9 @@ def change(
 def told(workspace: Workspace, entry: EntryRecord, *, author: str, retest: bool) -> ChangeOutcome:
     """The outcome of a change; after a revert, with a test of the facts left in its batches."""
     outcome = ChangeOutcome(entry.op, entry.edits, entry.version, entry.weights_digest)
+    if entry.op == "swap":
+        active = set(workspace.journal.history().active(entry.version))
+        return replace(outcome, back=tuple(edit for edit in entry.edits if edit in active))
     left = left_behind(workspace.journal, entry) if entry.op == "revert" else {}
     if not left:
         return outcome
@@ -61,6 +69,34 @@ def told(workspace: Workspace, entry: EntryRecord, *, author: str, retest: bool)
         notes=tuple(_note(workspace.journal, batch, edits) for batch, edits in left.items()),
         retest=test(workspace, entry.version, staying, author, None) if retest else None,
     )
+
+
+def of_resolve(journal: Journal) -> tuple[int, ...]:
+    """The edits that change sides when the re-solve that made the head is taken back, as a whole.
+
+    Empty if the last change is none. A re-solve of several matrices is several pairs of a revert
+    and an apply; a pair belongs to an earlier one if its edits were replaced since.
+    """
+    history = journal.history()
+    changes, replaced = list(history.changes), set[int]()
+    while len(changes) > 1 and (method := _resolved(journal, *changes[-2:])):
+        if not replaced.isdisjoint(changes[-1].edits) or (replaced and method != ALL):
+            break
+        replaced.update(changes[-2].edits)
+        del changes[-2:]
+        if method != ALL:
+            break
+    return history.ordered(set(history.active(len(changes))) ^ set(history.active()))
+
+
+def _resolved(journal: Journal, first: Change, second: Change) -> str | None:
+    """The method of a re-solve, if these two changes are one."""
+    if (first.op, second.op) != ("revert", "apply"):
+        return None
+    batch = journal.batch(journal.edit(second.edits[0]).batch_id)
+    carried = batch.evidence.get("replaces")
+    known = isinstance(carried, list | tuple) and set(carried) <= set(first.edits)
+    return batch.method if known else None
 
 
 def left_behind(journal: Journal, entry: EntryRecord) -> dict[int, tuple[int, ...]]:

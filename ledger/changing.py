@@ -218,9 +218,13 @@ class ChangingLedger(OpenedLedger):
         )
 
     def undo(self, note: str = "", author: str | None = None) -> ChangeOutcome:
-        """Take back the last change, whatever it was (an edit, a revert, a reapply or a tag)."""
+        """Take back the last change: an edit, a revert, a reapply, a whole re-solve, or a tag."""
         last = inspection.last_undoable(self.journal)
         if last.op != "tag":
+            from ledger.changes import of_resolve
+
+            if edits := of_resolve(self.journal):
+                return self._change("swap", edits, note or "undo", author)
             change = self.journal.history().last_change()
             return self._change(change.undone_by, change.edits, note or "undo", author)
         check_words(author or self.author, note)

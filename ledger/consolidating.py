@@ -29,7 +29,7 @@ from editors.delta import JSON, Delta, LowRank
 from editors.errors import EditFailed
 from editors.solves import push_through
 from ledger.candidates import Candidates, Computed
-from ledger.changes import listed
+from ledger.changes import ALL, listed
 from ledger.errors import EditorFailure, InvalidInput
 from ledger.evaluation.gates import Gate
 from ledger.facts import superseded
@@ -40,7 +40,7 @@ from ledger.versions import Plan
 from ledger.views import ChangeOutcome
 from ledger.workspace import Workspace
 
-METHOD = "resolve"
+METHOD = ALL
 _SAME = 1 - 1e-6  # cosine, in the metric of C⁻¹, from which two keys are one
 
 
@@ -122,12 +122,9 @@ def _solved_again(
     )
     if not outcome.edits:
         return outcome
-    new = [edit.edit for edit in outcome.resolved.edits if edit.edit] if outcome.resolved else []
     notes = [f"facts that were edited again are left out: {listed(group.older)}"]
-    back = f"kel revert {' '.join(map(str, new))}; kel reapply {' '.join(map(str, group.replaced))}"
     return replace(
-        outcome,
-        notes=(*outcome.notes, *(notes if group.older else ()), f"to take it back: {back}"),
+        outcome, notes=(*outcome.notes, *(notes if group.older else ()), "kel undo takes it back")
     )
 
 

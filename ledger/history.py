@@ -2,9 +2,10 @@
 
 Promise: `active(v)` is a function of the entries up to version v and of nothing else.
 
-Rules: version 0 is the base; `apply`, `revert` and `reapply` make the next version, every other
-entry leaves it. Edits stand in the order in which they were first applied; an edit that comes back
-takes its old place, because the weights are a left fold and the order decides the last bit.
+Rules: version 0 is the base; `apply`, `revert`, `reapply` and `swap` make the next version, every
+other entry leaves it. The edits of a swap change sides: the active ones go, the others come. Edits
+stand in the order in which they were first applied; an edit that comes back takes its old place,
+because the weights are a left fold and the order decides the last bit.
 
     history = History(journal.entries())
     history.active(history.head)           # (1, 2, 5)
@@ -28,8 +29,8 @@ from ledger.errors import (
     UnknownRevision,
 )
 
-CHANGING = ("apply", "revert", "reapply")
-_UNDOES = {"apply": "revert", "revert": "reapply", "reapply": "revert"}
+CHANGING = ("apply", "revert", "reapply", "swap")
+_UNDOES = {"apply": "revert", "revert": "reapply", "reapply": "revert", "swap": "swap"}
 _REVISION = re.compile(r"(?P<name>[^~]{1,200})(?P<back>~[0-9]{0,9})?")
 _NUMBER = re.compile(r"v?[0-9]{1,9}")
 _TAG = re.compile(r"\w[\w./+-]{0,99}")
@@ -118,7 +119,7 @@ class History:
             return self.ordered(self._active)
         active: frozenset[int] = frozenset()
         for change in self._changes[: self.checked(version)]:
-            active = _step(active, change.op, change.edits)
+            active = step(active, change.op, change.edits)
         return self.ordered(active)
 
     def parent(self, version: int) -> int:
@@ -198,7 +199,7 @@ class History:
             raise NotActive(f"edit {edit} is not active in version {self.head}: nothing to revert.")
         if op == "reapply" and edit in self._active:
             raise AlreadyActive(f"edit {edit} is active in version {self.head} already.")
-        if op == "reapply" and edit not in self._place:
+        if op in ("reapply", "swap") and edit not in self._place:
             raise Conflict(f"edit {edit} was never applied, so it cannot come back.")
 
     def _extend(self, entries: Iterable[Logged]) -> None:
@@ -234,8 +235,11 @@ class History:
             ) from error
         for edit in entry.edits:
             self._place.setdefault(edit, len(self._place))
-        self._active = _step(self._active, entry.op, entry.edits)
+        self._active = step(self._active, entry.op, entry.edits)
 
 
-def _step(active: frozenset[int], op: str, edits: Iterable[int]) -> frozenset[int]:
+def step(active: frozenset[int], op: str, edits: Iterable[int]) -> frozenset[int]:
+    """What is active after `op`."""
+    if op == "swap":
+        return active ^ frozenset(edits)
     return active - frozenset(edits) if op == "revert" else active | frozenset(edits)

@@ -167,7 +167,8 @@ def _standing(history: History, version: int | None = None) -> Standing:
     before = torch.zeros(len(edits), len(edits))  # [i, j]: was i there when j had been computed
     for change in changes:
         chosen = [place[edit] for edit in change.edits]
-        state[chosen] = 0.0 if change.op == "revert" else 1.0
+        turned = 1.0 - state[chosen]
+        state[chosen] = turned if change.op == "swap" else float(change.op != "revert")
         if change.op == "apply":
             before[:, chosen] = state[:, None]
     here = state.nonzero().flatten().tolist()

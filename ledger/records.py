@@ -21,7 +21,7 @@ from ledger.fields import INT64, Record, plain, real, sha, text, whole
 from ledger.history import check_tag_name
 
 OPS = (
-    *("init", "apply", "revert", "reapply"),
+    *("init", "apply", "revert", "reapply", "swap"),
     *("reject", "tag", "test", "stats", "analysis", "release", "user"),
 )
 OBJECT_KINDS = ("delta", "moment", "factor", "analysis")

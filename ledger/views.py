@@ -196,6 +196,7 @@ class TestView:
 class ChangeOutcome:
     """A revert, a reapply or an undo: what was done to which edits, and where it led.
 
+    Of a swap, `back` are the edits that were put back, the others were taken out.
     Where a fact was taken out of a batch: `notes` say what that means for the facts that stay,
     `retest` is their test, and `resolved` the batch that replaces them if they were solved again.
     Of a revert `disturbs` are the edits that were computed with those in place and move without
@@ -212,6 +213,7 @@ class ChangeOutcome:
     resolved: BatchOutcome | None = None
     disturbs: tuple[Share, ...] = ()
     dry_run: bool = False
+    back: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

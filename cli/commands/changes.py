@@ -110,7 +110,7 @@ def reapply(invocation: Invocation, edits: tuple[str, ...], note: str) -> int:
 @note_option
 @common
 def undo(invocation: Invocation, note: str) -> int:
-    """Take back the last change (an edit, a revert, a reapply or a tag)."""
+    """Take back the last change (an edit, a revert, a reapply, a resolve or a tag)."""
     with changing(invocation) as ledger:
         outcome = ledger.undo(note=note)
     return invocation.emit("undo", outcome, _layout(outcome))
@@ -152,6 +152,15 @@ def _hint(reverted: tuple[int, ...]) -> str:
     return f"kel revert --resolve-batch {names} solves the rest of the batch again"
 
 
+def _done(outcome: ChangeOutcome) -> str:
+    """'reverted 1-3'; of a swap 'reverted 4, 5 and reapplied 1-3'."""
+    if outcome.op != "swap":
+        return f"{_DONE[outcome.op]} {numbers(outcome.edits)}"
+    gone = [edit for edit in outcome.edits if edit not in set(outcome.back)]
+    done = (("reverted", gone), ("reapplied", outcome.back))
+    return " and ".join(f"{word} {numbers(edits)}" for word, edits in done if edits)
+
+
 def _line(outcome: ChangeOutcome) -> Item:
     if outcome.tag:
         return (
@@ -160,7 +169,7 @@ def _line(outcome: ChangeOutcome) -> Item:
             " is again what it was before",
         )
     return (
-        f"{_DONE[outcome.op]} {numbers(outcome.edits)}, now ",
+        f"{_done(outcome)}, now ",
         Span(f"v{outcome.version}", "bold"),
         Span(f"  weights {short(outcome.weights_digest)}", "dim"),
     )

@@ -94,7 +94,7 @@ def _single(values: np.ndarray) -> torch.Tensor:
 
 
 def _walk(rng: np.random.Generator, numbers: list[int]) -> list[tuple[int, ...]]:
-    """Apply, revert and reapply at random, looking back now and then; at last revert everything."""
+    """Every operation at random, looking back now and then; at last revert everything."""
     history = History([Entry(1, 0, "init", ())])
     order: list[int] = []
     active: set[int] = set()
@@ -105,14 +105,15 @@ def _walk(rng: np.random.Generator, numbers: list[int]) -> list[tuple[int, ...]]
         entry = Entry(history.seq + 1, history.head + 1, op, tuple(edits))
         history = history.after([entry])
         order.extend(edits if op == "apply" else ())
-        active = active - set(edits) if op == "revert" else active | set(edits)
+        gone = active & set(edits) if op in ("revert", "swap") else set()
+        active = (active | set(edits)) - gone
         steps.append(history.active())
         assert steps[-1] == tuple(number for number in order if number in active)
 
     do("apply", numbers[: int(rng.integers(1, 4))])
     for _ in range(STEPS):
         fresh, back = numbers[len(order) :], [n for n in order if n not in active]
-        options = {"apply": fresh, "revert": sorted(active), "reapply": back}
+        options = {"apply": fresh, "revert": sorted(active), "reapply": back, "swap": order}
         op = str(rng.choice([name for name, edits in options.items() if edits]))
         some = int(rng.integers(1, len(options[op]) + 1))
         picked = fresh[:some] if op == "apply" else rng.permutation(options[op])[:some]

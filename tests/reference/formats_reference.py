@@ -216,9 +216,12 @@ def active(entries: Iterable[Row], version: int) -> list[int]:
     order: list[int] = []
     chosen: set[int] = set()
     for entry in sorted(entries, key=lambda row: row["seq"]):
-        if entry["version"] > version or entry["op"] not in ("apply", "revert", "reapply"):
+        if entry["version"] > version or entry["op"] not in ("apply", "revert", "reapply", "swap"):
             continue
         edits = json.loads(entry["edits"])
         order += [edit for edit in edits if edit not in order]
-        chosen = chosen - set(edits) if entry["op"] == "revert" else chosen | set(edits)
+        if entry["op"] == "swap":
+            chosen = chosen ^ set(edits)
+        else:
+            chosen = chosen - set(edits) if entry["op"] == "revert" else chosen | set(edits)
     return [edit for edit in order if edit in chosen]

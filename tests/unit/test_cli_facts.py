@@ -54,6 +54,8 @@ def test_a_resolve_tells_its_batches_and_exits_by_the_gate(kel):
         assert text in done.out
     ((_, given),) = kel.ledger.calls["resolve_active"]
     assert (given["note"], given["dry_run"], given["ridge"]) == ("why", False, 0.0)
+    kel.ledger.returns["undo"] = replace(RESOLVED, op="swap", edits=(1, 2, 3, 4, 5), back=(1, 2, 3))
+    assert "reverted 4-5 and reapplied 1-3, now" in kel("undo").out
     refused = replace(BATCH, outcome="rejected", reasons=("reliability 0.5 is below 0.9",))
     kel.ledger.returns["resolve_active"] = [replace(RESOLVED, edits=(), resolved=refused)]
     done = kel("resolve", "--no-gate", "--dry-run", "--ridge", "0.5")

@@ -17,7 +17,8 @@ OUTCOME = (
     "assumed disturbs"
 )
 STATUS_KEYS = "schema ledger version active reverted rejected weights_digest head base tags entries"
-CHANGE = "schema op edits version weights_digest tag notes retest resolved disturbs dry_run"
+STATUS_KEYS += " expired"
+CHANGE = "schema op edits version weights_digest tag notes retest resolved disturbs dry_run back"
 ANALYSIS = "schema kind versions settings metrics content entry object"
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
 

@@ -13,7 +13,7 @@ from ledger.errors import (
     NotActive,
     UnknownRevision,
 )
-from ledger.history import Change, History, check_tag_name
+from ledger.history import CHANGING, Change, History, check_tag_name
 
 INIT = Change(1, 0, "init", ())
 
@@ -22,7 +22,7 @@ def history(*steps):
     """A history of ("apply", 1, 2), ("revert", 1), ("tag",) steps."""
     entries, version = [INIT], 0
     for seq, (op, *edits) in enumerate(steps, start=2):
-        version += op in ("apply", "revert", "reapply")
+        version += op in CHANGING
         entries.append(Change(seq, version, op, tuple(edits)))
     return History(entries)
 
@@ -33,9 +33,8 @@ def legal_steps(draw):
     steps, order, active, expected = [], [], set(), [()]
     for _ in range(draw(st.integers(0, 25))):
         gone = [edit for edit in order if edit not in active]
-        op = draw(
-            st.sampled_from(["apply", "tag"] + ["revert"] * bool(active) + ["reapply"] * bool(gone))
-        )
+        possible = ["apply", "tag"] + ["revert"] * bool(active) + ["reapply"] * bool(gone)
+        op = draw(st.sampled_from(possible + ["swap"] * bool(order)))
         if op == "apply":
             edits = list(range(len(order) + 1, len(order) + 1 + draw(st.integers(1, 3))))
             order += edits
@@ -44,9 +43,9 @@ def legal_steps(draw):
             steps.append(("tag",))
             continue
         else:
-            pool = sorted(active) if op == "revert" else gone
+            pool = {"revert": sorted(active), "reapply": gone, "swap": order}[op]
             edits = draw(st.lists(st.sampled_from(pool), min_size=1, unique=True))
-            active = active - set(edits) if op == "revert" else active | set(edits)
+            active = {edit for edit in order if (edit in active) != (edit in edits)}
         steps.append((op, *edits))
         expected.append(tuple(edit for edit in order if edit in active))
     return steps, expected
@@ -154,6 +153,11 @@ def test_undo_knows_the_last_change_and_its_opposite():
     last = history(*steps).last_change()
     assert (last.op, last.edits, last.undone_by) == ("revert", (2,), "reapply")
     assert history(*steps[:1]).last_change().undone_by == "revert"
+    swapped = history(("apply", 1, 2), ("revert", 1), ("swap", 1, 2))
+    assert (swapped.active(), swapped.last_change().undone_by) == ((1,), "swap")
+    assert swapped.active(2) == (2,)
+    with pytest.raises(Conflict):
+        swapped.check("swap", (3,))
     with pytest.raises(UnknownRevision, match="nothing to undo"):
         history().last_change()
 

@@ -74,13 +74,53 @@ def test_a_dry_run_and_a_refusal_change_nothing(ledger):
     assert ops(ledger)[-1] == "reject"
 
 
-def test_the_old_edits_can_be_put_back(ledger):
+def test_one_undo_takes_it_back_and_another_brings_it_again(ledger):
     before = ledger.status()
     (outcome,) = ledger.resolve_active(gate=None)
-    assert outcome.notes[-1] == "to take it back: kel revert 4 5; kel reapply 1 3"
-    ledger.revert(["4", "5"])
-    ledger.reapply(["1", "3"])
-    assert ledger.status().weights_digest == before.weights_digest
+    assert outcome.notes[-1] == "kel undo takes it back"
+    after = ledger.status()
+    undone = ledger.undo()
+    assert (undone.op, undone.edits, undone.back) == ("swap", (1, 3, 4, 5), (1, 3))
+    assert ledger.status().weights_digest == undone.weights_digest == before.weights_digest
+    assert ledger.status().active == (1, 3)
+    again = ledger.undo()
+    assert (again.op, again.back) == ("swap", (4, 5))
+    assert ledger.status().weights_digest == after.weights_digest
+    assert ops(ledger)[-4:] == ["revert", "apply", "swap", "swap"]
+    assert ledger.verify(weights=True) == []
+    assert [row.edit for row in ledger.interference().rows]
+
+
+def test_an_undo_takes_all_batches_of_the_last_resolve_back_and_none_of_the_one_before(ledger):
+    ledger.edit(FACTS[1], method="columns", overrides={"depth": 2}, gate=None)
+    states = [ledger.status()]
+    for _ in range(2):
+        ledger.resolve_active(gate=None)
+        states.append(ledger.status())
+    assert [state.active for state in states] == [(1, 3, 4), (5, 6, 7), (8, 9, 10)]
+    ledger.undo()
+    assert ledger.status().weights_digest == states[1].weights_digest
+    assert ledger.status().active == (5, 6, 7)
+    ledger.revert(["5"])
+    assert ledger.undo().op == "reapply"  # what came after it is undone by itself
+
+
+def test_the_rest_of_a_batch_that_was_solved_again_is_taken_back_alone(ledger):
+    ledger.edit_batch([replace(fact, target_new="Oslo") for fact in FACTS], **COLUMNS)
+    before = ledger.status()
+    ledger.resolve_active(gate=None)
+    solved = ledger.status()
+    ledger.resolve_batch([str(solved.active[0])], gate=None)
+    assert ledger.status().active != solved.active
+    ledger.undo()
+    assert ledger.status().weights_digest == solved.weights_digest
+    assert ledger.status().active == solved.active != before.active
+
+
+def test_a_revert_and_an_edit_after_it_are_no_resolve(ledger):
+    ledger.revert(["3"])
+    ledger.edit(replace(FACTS[2], target_new="Oslo"), **COLUMNS)
+    assert (ledger.undo().op, ledger.status().active) == ("revert", (1,))
 
 
 def test_a_fact_that_was_edited_again_is_left_out_and_the_rest_keeps_its_place(ledger):
