@@ -10,12 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.clock import in_turns
-from bench.given import update
-from bench.live import edited
+from bench.given import Growing, update
+from bench.live import LAYER, edited
 from bench.table import Row
 from editors.delta import LowRank
 from ledger import EditRequest, Ledger
-from tests.property.delta_ledger import apply
 
 VERSIONS, ODD = 1000, 617
 FACT = EditRequest("Varle Gilval", "{} was born in", "Lumora")
@@ -26,12 +25,15 @@ def measure(folder: Path) -> list[Row]:
     """Cold, as a command would run, and in an open ledger."""
     name, shape = edited()
     with Ledger.init(folder / "ledger", base="demo", author="bench") as ledger:
+        growing = Growing(ledger, name)
         for number in range(1, VERSIONS + 1):
             if number == ODD:
-                ledger.edit(FACT, gate=None)
+                ledger.edit(FACT, gate=None, layer=LAYER)
+                (part,) = ledger.workspace.versions.parts([number])
+                growing.made(part.changes[name])
             else:
                 change = update(shape, number)
-                apply(ledger, {name: LowRank(change.u * TINY, change.v)})
+                growing.add(LowRank(change.u * TINY, change.v))
         return [
             _row(folder, "opened anew", None),
             _row(folder, "in an open ledger", ledger),

@@ -20,6 +20,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from bench.table import Row
 from ledger import EditRequest, Ledger
@@ -52,6 +53,7 @@ class Distance:
 
 def measure(folder: Path) -> list[Row]:
     """A row for each model, dtype and form."""
+    logging.disable_progress_bar()
     found = [
         item
         for number, (name, base) in enumerate(BASES.items())
@@ -115,7 +117,10 @@ def _compared(
 
 def _forms(folder: Path, base: Path, dtype: torch.dtype) -> dict[str, Callable[[], Any]]:
     def adapted() -> Any:
-        return PeftModel.from_pretrained(_loaded(base, dtype), folder / "adapter")
+        with warnings.catch_warnings():
+            # peft asks transformers for what it renamed.
+            warnings.simplefilter("ignore", FutureWarning)
+            return PeftModel.from_pretrained(_loaded(base, dtype), folder / "adapter")
 
     return {
         "merged": lambda: _loaded(folder / "merged", dtype),
@@ -125,10 +130,7 @@ def _forms(folder: Path, base: Path, dtype: torch.dtype) -> dict[str, Callable[[
 
 
 def _loaded(folder: Path, dtype: torch.dtype) -> Any:
-    with warnings.catch_warnings():
-        # peft asks transformers for what it renamed.
-        warnings.simplefilter("ignore", FutureWarning)
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
 
 
 def logits(model: Any, base: Path, asked: Sequence[EditRequest]) -> Tensor:

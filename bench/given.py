@@ -17,6 +17,7 @@ from torch import Tensor
 
 from editors.delta import Delta, LowRank
 from ledger import Ledger
+from ledger.weights import Accumulator, digest
 from tests.property.delta_ledger import apply
 
 HEADS, KEY_HEADS, HEAD = 4, 1, 128
@@ -108,6 +109,26 @@ def update(shape: Sequence[int], seed: int) -> LowRank:
     random = torch.Generator().manual_seed(seed)
     u = torch.randn(shape[0], 1, generator=random) * 0.01
     return LowRank(u, torch.randn(1, shape[1], generator=random) * 0.01)
+
+
+class Growing:
+    """Edits of one matrix, one after the other, each at the cost of one: the sum is kept."""
+
+    def __init__(self, ledger: Ledger, parameter: str) -> None:
+        versions = ledger.workspace.versions
+        base = versions.base(parameter)
+        self._ledger, self._parameter = ledger, parameter
+        self._total = Accumulator(base, transposed=versions.transposed)
+
+    def add(self, change: LowRank) -> None:
+        """Record an edit of this change."""
+        self.made(change)
+        found = digest(self._total.weights())
+        apply(self._ledger, {self._parameter: change}, tensors={self._parameter: found})
+
+    def made(self, change: LowRank) -> None:
+        """Take in an edit that is recorded already."""
+        self._total.add(change)
 
 
 def with_edits(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.clock import in_turns
 from bench.export import durable_copy
-from bench.given import MANY, Shape, synthetic, update, with_edits
+from bench.given import MANY, Growing, Shape, synthetic, update, with_edits
 from bench.table import Row
 from ledger import Ledger
 from tests.e2e.hub import served
@@ -65,8 +65,9 @@ def _adapter(folder: Path) -> Row:
     base = synthetic(folder / "base", MANY)
     name, shape = next(iter(MANY.edited.items()))
     with with_edits(folder / "ledger", base, []) as ledger:
+        growing = Growing(ledger, name)
         for seed in range(EDITS):
-            apply(ledger, {name: update(shape, seed)})
+            growing.add(update(shape, seed))
         digest = ledger.status().weights_digest
     out = folder / "out"
 

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Final, LiteralString
 
 from ledger import schema, sqlite
 from ledger.address import file_of, is_server
-from ledger.errors import Conflict, LedgerError, NoLedger, SchemaTooOld
+from ledger.errors import Conflict, IntegrityFailure, LedgerError, NoLedger, SchemaTooOld
 from ledger.sqlite import Inspected, Row, Snapshots, Value
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BUSY_SECONDS: Final = 30.0
+_MAGIC: Final = b"SQLite format 3\0"
 
 
 def _point(name: str) -> None:
@@ -115,6 +116,7 @@ class Database:
         path = file_of(place)
         if not path.is_file():
             raise NoLedger(f"there is no ledger database at {path}; initialise one first.")
+        _check_begin(path)
         return cls(path, busy_seconds)
 
     @property
@@ -167,6 +169,21 @@ class Database:
         with _translated(self._path):
             schema.backup(self.engine, self._path)
             schema.upgrade(self.engine)
+
+
+def _check_begin(path: Path) -> None:
+    """Refuse a file that is no database before SQLite, which would make one of an empty file.
+
+    Raises: IntegrityFailure, LedgerError.
+    """
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(_MAGIC))
+    except OSError as error:
+        raise LedgerError(f"cannot read {path}: {error.strerror}; check its rights.") from error
+    if begin != _MAGIC:
+        what = "it is no SQLite database" if begin else "it is empty"
+        raise IntegrityFailure(f"{path} is damaged ({what}); restore a backup.")
 
 
 def _engine(path: Path, busy_seconds: float) -> Engine:

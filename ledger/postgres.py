@@ -16,7 +16,7 @@ shown or stored never holds a password.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +34,7 @@ from ledger.errors import (
     NoLedger,
     SchemaTooOld,
 )
+from ledger.guards import server_guards
 from ledger.sqlite import Row, Value
 
 if TYPE_CHECKING:
@@ -55,10 +56,9 @@ class PostgresSnapshot:
 
     connection: psycopg.Connection[Any]
 
-    @property
-    def guards(self) -> tuple[str, ...]:
-        """TRUNCATE empties a table without a DELETE, so it has a guard of its own."""
-        return ("update", "delete", "truncate")
+    def guards(self, tables: Iterable[str]) -> Mapping[str, str]:
+        """Three triggers a table: TRUNCATE empties it without a DELETE."""
+        return server_guards(tables)
 
     def query(self, sql: LiteralString, /, **parameters: Value) -> list[Row]:
         """All rows of the answer, column -> value."""
@@ -73,14 +73,16 @@ class PostgresSnapshot:
         found = self.query("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
         return {row["tablename"] for row in found}
 
-    def triggers(self) -> set[str]:
-        """Names of the triggers on the ledger's tables that are switched on."""
+    def triggers(self) -> Mapping[str, str]:
+        """Name -> text and function of the triggers on the ledger's tables that are switched on."""
         found = self.query(
-            "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+            "SELECT tgname, replace(pg_get_triggerdef(pg_trigger.oid, true), '\"', '') AS text,"
+            " prosrc FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+            " JOIN pg_proc ON pg_proc.oid = tgfoid"
             " WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
             " AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
         )
-        return {row["tgname"] for row in found}
+        return {row["tgname"]: row["text"] + row["prosrc"] for row in found}
 
     def damage(self) -> Iterator[str]:
         """Nothing: the server checks its own pages when it reads them."""

@@ -13,17 +13,28 @@ a literal with named parameters, never text made from input.
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString, Protocol
+from types import MappingProxyType
+from typing import Any, Final, LiteralString, Protocol
 from urllib.parse import quote
 
 from ledger.errors import Busy, IntegrityFailure, LedgerError
+from ledger.guards import guards
 
 Value = str | int | float | None
 Row = dict[str, Any]
+
+_ADVICE: Final = MappingProxyType(
+    {
+        sqlite3.SQLITE_IOERR: "nothing was recorded: check the disk and its messages, then run "
+        "`kel verify`",
+        sqlite3.SQLITE_CANTOPEN: "check that the file and its folder can be read and written",
+        sqlite3.SQLITE_PERM: "check that the file and its folder can be read and written",
+    }
+)
 
 
 class Reading(Protocol):
@@ -37,9 +48,8 @@ class Reading(Protocol):
 class Inspected(Reading, Protocol):
     """A state that can be asked about the database itself, too."""
 
-    @property
-    def guards(self) -> tuple[str, ...]:
-        """What the triggers of each table refuse, as their names say it."""
+    def guards(self, tables: Iterable[str]) -> Mapping[str, str]:
+        """The triggers that these tables should have: name -> text."""
         ...
 
     def stream(self, sql: LiteralString, /, **parameters: Value) -> Iterator[Row]:
@@ -50,8 +60,8 @@ class Inspected(Reading, Protocol):
         """Names of the tables."""
         ...
 
-    def triggers(self) -> set[str]:
-        """Names of the triggers that are switched on."""
+    def triggers(self) -> Mapping[str, str]:
+        """The triggers that are there and switched on: name -> text."""
         ...
 
     def damage(self) -> Iterator[str]:
@@ -69,10 +79,9 @@ class Snapshot:
 
     connection: sqlite3.Connection
 
-    @property
-    def guards(self) -> tuple[str, ...]:
-        """INSERT OR REPLACE removes a row without a DELETE, so it has a guard of its own."""
-        return ("update", "delete", "replace")
+    def guards(self, tables: Iterable[str]) -> Mapping[str, str]:
+        """Three triggers a table: INSERT OR REPLACE removes a row without a DELETE."""
+        return guards(tables)
 
     def query(self, sql: LiteralString, /, **parameters: Value) -> list[Row]:
         """All rows of the answer, column -> value."""
@@ -90,10 +99,10 @@ class Snapshot:
         found = self.stream("SELECT name FROM sqlite_master WHERE type = 'table'")
         return {row["name"] for row in found}
 
-    def triggers(self) -> set[str]:
-        """Names of the triggers; SQLite knows no way to switch one off."""
-        found = self.stream("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        return {row["name"] for row in found}
+    def triggers(self) -> Mapping[str, str]:
+        """Name -> text of the triggers; SQLite knows no way to switch one off."""
+        found = self.stream("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        return {row["name"]: row["sql"] for row in found}
 
     def damage(self) -> Iterator[str]:
         """What SQLite's own check finds; it stops at the first ten faults."""
@@ -200,4 +209,5 @@ def translation(error: BaseException | None, path: Path) -> LedgerError:
         return LedgerError(f"the disk of {path} is full; nothing was recorded. Make room, repeat.")
     if code == sqlite3.SQLITE_READONLY:
         return LedgerError(f"{path} cannot be written: it is read-only.")
-    return LedgerError(f"the database {path} refused: {error}")
+    advice = _ADVICE.get(code, "run `kel verify`, and repeat with --debug if it finds nothing")
+    return LedgerError(f"the database {path} refused ({error}); {advice}.")

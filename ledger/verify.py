@@ -10,7 +10,7 @@ refers to) is only mentioned. Codes are stable:
     error    database, chain.gap, chain.link, chain.hash, chain.version, chain.truncated,
              rows.digest, rows.homeless, row.link, edit.gap, edit.hash, tag.version,
              object.missing, object.corrupt, object.size
-    warning  trigger.missing
+    warning  trigger.missing, trigger.altered, trigger.unknown
     info     object.garbage, temp.garbage
 
 Cutting entries off the end leaves a shorter, valid ledger. Only a hash kept elsewhere shows it:
@@ -227,12 +227,16 @@ def _step(row: Row) -> Change:
 
 
 def _triggers(snapshot: Inspected) -> Iterator[Finding]:
-    present = snapshot.triggers()
-    tables = (*ROW_TABLES, "entry")
-    wanted = {f"{name}_no_{kind}" for name in tables for kind in snapshot.guards}
-    for name in sorted(wanted - present):
-        text = "rows of this table can be changed unnoticed until the next verification."
-        yield Finding("warning", "trigger.missing", name, text)
+    found, wanted = snapshot.triggers(), snapshot.guards((*ROW_TABLES, "entry"))
+    text = "rows of this table can be changed unnoticed until the next verification."
+    for name in sorted(wanted):
+        if name not in found:
+            yield Finding("warning", "trigger.missing", name, text)
+        elif found[name] != wanted[name]:
+            yield Finding("warning", "trigger.altered", name, text)
+    for name in sorted(set(found) - set(wanted)):
+        text = "no migration made it: it may change what is recorded as it is written."
+        yield Finding("warning", "trigger.unknown", name, text)
 
 
 def _objects(snapshot: Inspected, store: Objects) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from store.buffers import byte_view
 from store.checkpoints import INDEX, SINGLE, Checkpoint
-from store.errors import CheckpointCorrupt, CheckpointError, writing
+from store.errors import CheckpointCorrupt, CheckpointError, CheckpointUnsupported, writing
 from store.filesystem import CHUNK, OS, Filesystem, write_all
 from store.headers import BITS, TensorEntry, opened, pread_exact, read_metadata
 from store.staging import Stage, staging
@@ -54,15 +54,17 @@ class Layout:
 def layout_of(source: Checkpoint, most: int) -> Layout:
     """How a checkpoint is cut into files with at most `most` bytes of tensors.
 
-    Raises: CheckpointError for a size below 1, or one that makes more than `MOST_FILES` files;
+    Raises: CheckpointUnsupported for a size below 1, or more than `MOST_FILES` files;
     CheckpointCorrupt, StoreReadError.
     """
     if most < 1:
-        raise CheckpointError(f"a weight file cannot have {most} bytes; give a size from 1 up")
+        raise CheckpointUnsupported(
+            f"a weight file cannot have {most} bytes; give a size from 1 up"
+        )
     groups = list(_groups(source, most))
     if len(groups) > MOST_FILES:
         text = f"{most} bytes a file make {len(groups)} files; give a size that makes at most"
-        raise CheckpointError(f"{text} {MOST_FILES}")
+        raise CheckpointUnsupported(f"{text} {MOST_FILES}")
     metadata = read_metadata(source.weight_files[0])
     count = len(groups)
     names = [SINGLE] if count == 1 else [_name(place, count) for place in range(count)]

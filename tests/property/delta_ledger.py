@@ -45,8 +45,12 @@ def apply(
     *,
     stated: Sequence[EditRecord] = (),
     environment: Mapping[str, Any] | None = None,
+    tensors: Mapping[str, str] | None = None,
 ) -> tuple[int, ...]:
-    """One batch of `facts` edits (or those `stated`) on the head; returns their numbers."""
+    """One batch of `facts` edits (or those `stated`) on the head; returns their numbers.
+
+    `tensors` are the digests of the new version where they are known already.
+    """
     workspace, journal = ledger.workspace, ledger.journal
     base_digest = workspace.record.base_digest
     delta = changes if isinstance(changes, Delta) else Delta(changes)
@@ -54,10 +58,11 @@ def apply(
     oid = ledger.store.put(data)
     stored = decode_delta(ledger.store.get(oid)).parameters
     history = journal.history()
-    plan = dict(workspace.versions.plan(history.active()))
-    for name, change in stored.items():
-        plan[name] = (*plan.get(name, ()), change)
-    tensors = {t.parameter: t.sha256 for t in workspace.versions.tensors(plan)}
+    if tensors is None:
+        plan = dict(workspace.versions.plan(history.active()))
+        for name, change in stored.items():
+            plan[name] = (*plan.get(name, ()), change)
+        tensors = {t.parameter: t.sha256 for t in workspace.versions.tensors(plan)}
     entry = journal.append(
         "apply",
         expected_head=history.head,

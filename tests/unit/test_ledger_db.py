@@ -23,6 +23,7 @@ from ledger.errors import (
     exit_code_of,
 )
 from ledger.models import table
+from ledger.sqlite import translation
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,9 @@ def test_a_database_of_another_kind_is_refused():
 def test_a_file_that_is_no_database_is_refused(tmp_path, content):
     path = tmp_path / "ledger.db"
     path.write_bytes(content)
-    with pytest.raises(IntegrityFailure):
+    with pytest.raises(IntegrityFailure, match=r"damaged \(.*restore a backup"):
         Database.open(path)
+    assert (path.read_bytes(), os.listdir(tmp_path)) == (content, ["ledger.db"])
 
 
 def test_a_database_of_something_else_is_refused(tmp_path):
@@ -272,6 +274,20 @@ def test_a_file_that_cannot_be_written_is_named(database):
 
     with pytest.raises(LedgerError, match="read-only"), database.write() as writing:
         add(writing)
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (sqlite3.SQLITE_IOERR, "check the disk"), (sqlite3.SQLITE_IOERR_FSYNC, "check the disk"),
+        (sqlite3.SQLITE_CANTOPEN, "read and written"), (sqlite3.SQLITE_MISUSE, "kel verify"),
+    ],
+)  # fmt: skip
+def test_what_sqlite_refuses_is_told_with_advice(tmp_path, code, advice):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    told = str(translation(error, tmp_path / "ledger.db"))
+    assert "disk I/O error" in told and advice in told and "ledger.db" in told
 
 
 def test_messages_do_not_carry_the_text_of_facts(database):

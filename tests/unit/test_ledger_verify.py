@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 
 import pytest
 
@@ -78,6 +79,22 @@ def test_missing_triggers_are_a_warning(copy):
     found = findings(folder)
     assert {(item.severity, item.code) for item in found} == {("warning", "trigger.missing")}
     assert len(found) == 3 * len(TABLES)
+
+
+def test_a_trigger_that_says_something_else_or_that_nobody_made_is_a_warning(original, tmp_path):
+    shutil.copytree(original, tmp_path / "guarded")
+    connection = sqlite3.connect(tmp_path / "guarded" / "ledger.db")
+    connection.execute("DROP TRIGGER tag_no_update")
+    connection.execute("CREATE TRIGGER tag_no_update BEFORE UPDATE ON tag BEGIN SELECT 1; END")
+    connection.execute(
+        "CREATE TRIGGER more AFTER INSERT ON tag BEGIN DELETE FROM tag WHERE id = 1; END"
+    )
+    connection.close()
+    found = {(item.severity, item.code, item.subject) for item in findings(tmp_path / "guarded")}
+    assert found == {
+        ("warning", "trigger.altered", "tag_no_update"),
+        ("warning", "trigger.unknown", "more"),
+    }
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS)
