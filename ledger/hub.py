@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import Conflict, InvalidInput, RemoteFailure
+from ledger.waiting import bounded
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(rf"{_NAME}(?:/{_NAME})?")
@@ -220,13 +221,14 @@ def _asking(
     what: str, advice: str = "check the name, the network and your access"
 ) -> Iterator[None]:
     """Errors of the client as those of the ledger, in one line without a token."""
+    from huggingface_hub import get_session
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     # What the HTTP library raises is known by the Hub's own error, which derives from its root.
     (http_error,) = (cls for cls in HfHubHTTPError.__mro__ if cls.__name__ == "HTTPError")
     try:
         _check_token()
-        with _quiet():
+        with _quiet(), bounded(get_session()):
             yield
     except HFValidationError as error:
         raise InvalidInput(f"{what}: no Hub id ({_reason(error)})") from error

@@ -15,6 +15,7 @@ import huggingface_hub.constants as constants
 import huggingface_hub.file_download as file_download
 import huggingface_hub.utils._http as http
 import pytest
+from huggingface_hub import close_session
 
 from tests.sim.hub_server import HubServer
 
@@ -26,7 +27,12 @@ def served(base: Path, home: Path) -> Iterator[HubServer]:
     """The files of `base` and a pickled copy; retries of the client do not wait."""
     with pytest.MonkeyPatch.context() as patch, HubServer.of(base, **{PICKLED: b"\x80"}) as hub:
         lead(patch, hub.url, home)
-        yield hub
+        # A connection that is kept from an earlier test would ask its Hub, if the ports are equal.
+        close_session()
+        try:
+            yield hub
+        finally:
+            close_session()
 
 
 def lead(patch: pytest.MonkeyPatch, url: str, home: Path) -> None:
@@ -38,6 +44,8 @@ def lead(patch: pytest.MonkeyPatch, url: str, home: Path) -> None:
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
     patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+    for name in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        patch.setattr(constants, name, 120)  # of a busy machine nothing is tested
     for module in (http, file_download):
         patch.setattr(module, "time", Impatient)
 

@@ -13,7 +13,7 @@ import torch
 from ledger import Ledger
 from tests.contract.tiny import OTHER, REQUEST, tiny_llama
 from tests.e2e.harness import SETTINGS, Kel, check_export, copied, picture
-from tests.e2e.hub import served
+from tests.e2e.hub import Impatient, served
 from tests.sim.hub_server import REPO, Fault, HubServer
 
 # huggingface_hub 2.4 uploads in a way that its HTTP library calls old.
@@ -257,6 +257,28 @@ def hit(hub: HubServer, call: str, result, kel: Kel) -> None:
         assert len(line) < 700
         assert "hf_test" not in line
     assert not list((kel.place / "cache").glob("push-*"))
+
+
+def test_a_wait_is_as_long_as_the_hub_says_and_no_longer_than_five_minutes(
+    hub: HubServer, kel: Kel, monkeypatch
+):
+    waited: list[float] = []
+    monkeypatch.setattr(Impatient, "sleep", waited.append)
+    kel.json("push", NEW)
+    kel.json("revert", "2")
+
+    def twice(method: str, path: str) -> Fault | None:
+        busy = "resolve" in path and len(waited) < 2
+        return Fault(429, headers={"Retry-After": "7"}) if busy else None
+
+    hub.faults = twice
+    assert kel.json("push", NEW)["commit"] == hub.repos[NEW].head
+    assert waited == [8.0, 8.0]  # the client adds a second
+    hub.faults = faulty("resolve", Fault(429, headers={"Retry-After": "301"}))
+    kel.json("reapply", "2")
+    line = kel.refused(8, "push", NEW, says=["wants 301 seconds", "repeat the command"])
+    assert "hf_test" not in line
+    assert len(waited) == 2
 
 
 def test_bytes_that_the_hub_altered_are_noticed(hub: HubServer, kel: Kel):
