@@ -23,7 +23,7 @@ from store.buffers import byte_view
 from store.checkpoints import INDEX, SINGLE, Checkpoint
 from store.errors import CheckpointCorrupt, CheckpointError, CheckpointUnsupported, writing
 from store.filesystem import CHUNK, OS, Filesystem, write_all
-from store.headers import BITS, TensorEntry, opened, pread_exact, read_metadata
+from store.headers import BITS, TensorEntry, opened, pread_into, read_metadata
 from store.staging import Stage, staging
 from store.surgery import Document, companions, refuse_quantised
 
@@ -155,10 +155,13 @@ def _write(stage: Stage, shard: Shard, replaced: Mapping[str, Make]) -> None:
 
 
 def _copy(fs: Filesystem, target: int, entry: TensorEntry) -> None:
+    # One buffer for all of a tensor: fresh memory for each chunk would cost more than the copying.
+    buffer = memoryview(bytearray(min(CHUNK, entry.nbytes)))
     with opened(entry.file) as source:
         for place in range(entry.start, entry.end, CHUNK):
-            size = min(CHUNK, entry.end - place)
-            write_all(fs, target, pread_exact(source, size, place, entry.file))
+            part = buffer[: entry.end - place]
+            pread_into(source, part, place, entry.file)
+            write_all(fs, target, part)
 
 
 def _checked(entry: TensorEntry, data: BytesLike) -> BytesLike:
