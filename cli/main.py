@@ -35,6 +35,9 @@ COMMANDS = MappingProxyType(
         "facts": "facts",
         "diff": "diff",
         "tag": "tag",
+        "branch": "branches:branch",
+        "switch": "branches:switch",
+        "merge": "merge",
         "revert": "changes:revert",
         "reapply": "changes:reapply",
         "undo": "changes:undo",
@@ -101,8 +104,8 @@ def kel(invocation: Invocation) -> None:
     kel ask "Ada Lovelace was born in"
     kel revert 1
 
-    VERSION is a number (3 or v3), HEAD, HEAD~2, base or the name of a tag. ID is the number of an
-    edit or the beginning of its hash.
+    VERSION is a number (3 or v3), HEAD, HEAD~2, base or the name of a tag or a branch. ID is the
+    number of an edit or the beginning of its hash.
 
     \b
     Exit status: 0 done, 1 failed or no longer holds, 2 wrong usage or unknown

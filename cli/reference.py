@@ -37,7 +37,7 @@ Made by `python -m cli.reference docs/cli.md` from the help texts; do not edit i
 | 2 | wrong usage, an invalid value, no ledger, or an unknown version, tag or edit |
 | 3 | rejected by the gate: measured and recorded, not applied |
 | 4 | integrity failure: what is stored is not what was recorded |
-| 5 | conflict: another writer came first, or the edit is (not) active already |
+| 5 | conflict: another writer came first, the edit is (not) active, or a merge asks |
 | 6 | the editing method failed |
 | 7 | the database has another schema |
 | 8 | a remote service refused or failed |

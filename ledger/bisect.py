@@ -3,12 +3,13 @@
 Promise: O(log n) versions are tried, each made by adding or removing changes on the live model; no
 model is loaded twice. If what is asked for came and went, that is said, not hidden.
 
-Rules: between a good and a bad version, a version is good where the model's answer to the prompt is
-that of the good version (or begins with the text that is expected), or where a command ends with 0
-for its folder: 125 skips the version, 1 to 124 and 126, 127 are bad, anything else stops, as with
-`git bisect run`. The command is split as a shell would, and no shell runs it. After the search, a
-few untried versions are tried on both sides: a bad one before or a good one after the break means
-that the answer changed more than once.
+Rules: the versions between a good and a bad one are those of the bad one's line, so a branch is
+searched along its own versions, and the good one must lie there. A version is good where the
+model's answer to the prompt is that of the good version (or begins with the text that is expected),
+or where a command ends with 0 for its folder: 125 skips the version, 1 to 124 and 126, 127 are bad,
+anything else stops, as with `git bisect run`. The command is split as a shell would, and no shell
+runs it. After the search, a few untried versions are tried on both sides: a bad one before or a
+good one after the break means that the answer changed more than once.
 
     found = bisect(workspace, "Ada was born in", good=3, bad=40, expect="London")
     found.first_bad, found.edits, found.monotone
@@ -19,7 +20,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from ledger.errors import EditorFailure, InvalidInput
 from ledger.evaluation.metrics import answers_with
 from ledger.export import export_plan
 from ledger.inspection import fact_line
+from ledger.lines import Lines
 from ledger.workspace import Workspace
 
 SKIP, _MOST_BAD = 125, 127
@@ -89,13 +91,12 @@ def bisect(
     run: str | None = None,
     progress: Progress = None,
 ) -> BisectView:
-    """The first bad version between `good` and `bad` (good < bad), and the edits that made it.
+    """The first bad version between `good` and `bad` on the line of `bad`, and what made it.
 
     Either `prompt` (with `expect`) or `run`. Raises: InvalidInput if the ends are not good and bad,
     EditorFailure if a command cannot be run or stops the search.
     """
-    if not good < bad:
-        raise InvalidInput(f"version {good} is not before version {bad}: give a good one before it")
+    path = _path(workspace.journal.history().lines, good, bad)
     try:
         trials = _Trials(_question(workspace, prompt, good, expect, run), progress)
         for version, wanted in ((good, "good"), (bad, "bad")):
@@ -104,31 +105,44 @@ def bisect(
                     f"version {version} is {trials(version)}, not {wanted} "
                     f"({trials.tried[version].answer!r}): nothing to look for between them"
                 )
-        last, first = _narrowed(trials, good, bad)
-        odd = _odd(trials, good, last, first, bad)
+        last, first = _narrowed(trials, path)
+        odd = _odd(trials, path, last, first)
     finally:
         workspace.rest()
-    return _view(workspace, trials, last, first, odd)
+    return _view(workspace, trials, path[path.index(last) + 1 : path.index(first) + 1], last, odd)
 
 
-def _narrowed(trials: _Trials, good: int, bad: int) -> tuple[int, int]:
+def _path(lines: Lines, good: int, bad: int) -> tuple[int, ...]:
+    """The versions from the good one to the bad one along its line."""
+    line = lines.line(bad)
+    if good in line[:-1]:
+        return line[line.index(good) :]
+    common = lines.common(good, bad)
+    on_the_way = common in line[:-1] and common != good
+    hint = f"version {common} is the newest that both came from" if on_the_way else "give one"
+    raise InvalidInput(f"version {good} is not before version {bad} on its branch: {hint}")
+
+
+def _narrowed(trials: _Trials, path: Sequence[int]) -> tuple[int, int]:
     """The last good and the first bad version; skipped ones may lie between them."""
+    start, end = 0, len(path) - 1
     while True:
-        between = [v for v in range(good + 1, bad) if v not in trials.tried]
+        between = [place for place in range(start + 1, end) if path[place] not in trials.tried]
         if not between:
-            return good, bad
+            return path[start], path[end]
         middle = between[len(between) // 2]
-        verdict = trials(middle)
+        verdict = trials(path[middle])
         if verdict == "good":
-            good = middle
+            start = middle
         elif verdict == "bad":
-            bad = middle
+            end = middle
 
 
-def _odd(trials: _Trials, good: int, last: int, first: int, bad: int) -> tuple[int, ...]:
+def _odd(trials: _Trials, path: Sequence[int], last: int, first: int) -> tuple[int, ...]:
     """Tried versions on the wrong side of the break, some of them tried only for this."""
-    for version in (*_spread(good, last), *_spread(first, bad)):
-        trials(version)
+    ends = (0, path.index(last)), (path.index(first), len(path) - 1)
+    for place in (*_spread(*ends[0]), *_spread(*ends[1])):
+        trials(path[place])
     return tuple(
         version
         for version, step in sorted(trials.tried.items())
@@ -138,19 +152,25 @@ def _odd(trials: _Trials, good: int, last: int, first: int, bad: int) -> tuple[i
 
 
 def _spread(start: int, end: int) -> Iterator[int]:
-    """A few versions between two."""
+    """A few places between two."""
     yield from {start + (end - start) * n // (_CHECKS + 1) for n in range(1, _CHECKS + 1)}
 
 
 def _view(
-    workspace: Workspace, trials: _Trials, last: int, first: int, odd: tuple[int, ...]
+    workspace: Workspace,
+    trials: _Trials,
+    broke: Sequence[int],
+    last: int,
+    odd: tuple[int, ...],
 ) -> BisectView:
-    history = workspace.journal.history()
-    changes = history.changes[last:first]
+    """`broke` are the versions after the last good one up to the first bad one."""
+    made = workspace.journal.history().changes
+    # A switch leads to what its branch was: along the line it changes nothing.
+    changes = [made[v - 1] for v in broke if made[v - 1].op != "switch"]
     edits = tuple(dict.fromkeys(edit for change in changes for edit in change.edits))
     return BisectView(
         last_good=last,
-        first_bad=first,
+        first_bad=broke[-1],
         op=changes[-1].op if len(changes) == 1 else None,
         edits=edits,
         facts={edit.id: fact_line(edit) for edit in workspace.journal.edits(edits)},

@@ -12,12 +12,13 @@ recorded, because the method would have made other columns without the fact that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from ledger.chain import weights_digest
-from ledger.history import Change, step
+from ledger.errors import IntegrityFailure
+from ledger.history import Change, History, step
 from ledger.journal import Journal
 from ledger.records import EntryRecord
 from ledger.views import ChangeOutcome
@@ -35,15 +36,42 @@ def change(
     """
     history = workspace.journal.history()
     history.check(op, edits)
-    active = history.ordered(step(frozenset(history.active()), op, edits))
+    active = step(frozenset(history.active()), op, edits)
+    return led_to(workspace, op, edits, active, history, author=author, note=note)
+
+
+def led_to(
+    workspace: Workspace,
+    op: str,
+    edits: tuple[int, ...],
+    active: Iterable[int],
+    history: History,
+    *,
+    payload: Mapping[str, Any] | None = None,
+    like: int | None = None,
+    author: str,
+    note: str,
+) -> EntryRecord:
+    """Fold a set of active edits and record the entry that leads there from the head of `history`.
+
+    `like` is a version that had them: its digests must be those of the fold.
+    Raises: Conflict (a part of a dense batch), StaleVersion, IntegrityFailure; what the history
+    says to the entry.
+    """
     versions = workspace.versions
-    tensors = {t.parameter: t.sha256 for t in versions.tensors(versions.plan(active))}
+    plan = versions.plan(history.ordered(active))
+    tensors = {t.parameter: t.sha256 for t in versions.tensors(plan)}
+    if like is not None and tensors != dict(workspace.journal.entry_of(like).tensors):
+        raise IntegrityFailure(
+            f"version {like} does not fold to its recorded weights; run `kel verify --weights`"
+        )
     return workspace.journal.append(
         op,
         expected_head=history.head,
         edits=edits,
         weights_digest=weights_digest(workspace.record.base_digest, tensors),
         tensors=tensors,
+        payload=payload,
         author=author,
         note=note,
     )
@@ -66,7 +94,7 @@ def told(workspace: Workspace, entry: EntryRecord, *, author: str, retest: bool)
         entry.edits,
         entry.version,
         entry.weights_digest,
-        notes=tuple(_note(workspace.journal, batch, edits) for batch, edits in left.items()),
+        notes=tuple(kept_columns(workspace.journal, batch, edits) for batch, edits in left.items()),
         retest=test(workspace, entry.version, staying, author, None) if retest else None,
     )
 
@@ -119,7 +147,8 @@ def listed(edits: Iterable[int]) -> str:
     return f"edit{'' if len(numbers) == 1 else 's'} {', '.join(numbers)}"
 
 
-def _note(journal: Journal, batch: int, staying: Sequence[int]) -> str:
+def kept_columns(journal: Journal, batch: int, staying: Sequence[int]) -> str:
+    """What it means for the facts of a batch that stay that others of it were taken out."""
     method = journal.batch(batch).method
     keep = "keeps its column" if len(staying) == 1 else "keep their columns"
     return (

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Final, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from ledger import inspection
 from ledger.bulk import chunks
-from ledger.errors import Busy, InvalidInput, StaleVersion
-from ledger.evaluation.gates import Gate
+from ledger.errors import Busy, Conflict, InvalidInput, StaleVersion
+from ledger.evaluation.gates import DEFAULT_GATE, Gate
+from ledger.history import BRANCHING
 from ledger.opened import OpenedLedger
 from ledger.options import BATCH_LIMIT, EditOptions, check_words
 from ledger.records import Rows, TagRecord
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from editors.requests import EditRequest
     from ledger.history import History
     from ledger.settings import Settings
-
-DEFAULT_GATE: Final = Gate()
 
 
 def _settings(options: EditOptions) -> Settings:
@@ -46,10 +45,15 @@ class ChangingLedger(OpenedLedger):
     """An open ledger that can be written to."""
 
     def tag(self, name: str, version: str = "HEAD", *, note: str = "") -> int:
-        """Name a version; an existing name moves. Raises: InvalidInput, UnknownRevision."""
+        """Name a version; an existing name moves.
+
+        Raises: InvalidInput, UnknownRevision, Conflict (a branch has the name).
+        """
         check_words(self.author, note)
         number = self.resolve(version)
         moved = self.journal.tags().get(name)
+        if moved is None and name in self.journal.history().lines.tips:
+            raise Conflict(f"there is a branch {name} already; a tag needs a name of its own")
         rows = Rows(tags=(TagRecord(name=name, version=number),))
         payload = {"name": name, "version": number, "before": moved}
         self.journal.append("tag", rows=rows, payload=payload, author=self.author, note=note)
@@ -78,7 +82,9 @@ class ChangingLedger(OpenedLedger):
             raise InvalidInput(f"retry is {retry}; it must be 0 or more")
         author, note = options.get("author") or self.author, options.get("note", "")
         check_words(author, note)
+        branch = self._branch()
         while True:
+            self._still_on(branch)
             try:
                 return Editing(self.workspace).run(
                     requests,
@@ -110,15 +116,28 @@ class ChangingLedger(OpenedLedger):
         if not 1 <= batch <= BATCH_LIMIT:
             raise InvalidInput(f"a batch of {batch} facts; take 1 to {BATCH_LIMIT}")
         settings, gate = _settings(options), options.get("gate", DEFAULT_GATE)
+        branch = self._branch()
         known: dict[str, int] = {}
         if not options.get("dry_run"):
             limits = None if gate is None else asdict(gate)
             known = inspection.known_requests(self.journal, limits, batched=batch > 1)
         for chunk in chunks(requests, batch, lambda r: known.get(settings.fingerprint(r))):
+            self._still_on(branch)
             fresh = [request for request, edit in chunk if edit is None]
             done = iter(self.edit_batch(fresh, **options).edits if fresh else ())
             for request, edit in chunk:
                 yield next(done) if edit is None else self._skipped(request, edit, settings)
+
+    def _branch(self) -> str:
+        return self.journal.history().lines.current
+
+    def _still_on(self, branch: str) -> None:
+        """Edits go on one branch: another process may have switched meanwhile. Raises: Conflict."""
+        if (current := self._branch()) != branch:
+            raise Conflict(
+                f"the current branch was {branch} and is {current} by now; go back with "
+                f"`kel switch {branch}` and repeat, or repeat it here"
+            )
 
     def _skipped(self, request: EditRequest, edit: int, settings: Settings) -> EditOutcome:
         head = self.journal.history().head
@@ -218,8 +237,14 @@ class ChangingLedger(OpenedLedger):
         )
 
     def undo(self, note: str = "", author: str | None = None) -> ChangeOutcome:
-        """Take back the last change: an edit, a revert, a reapply, a whole re-solve, or a tag."""
+        """Take back the last change: an edit, a revert, a whole re-solve, a tag, a merge, ..."""
         last = inspection.last_undoable(self.journal)
+        check_words(author or self.author, note)
+        if last.op in BRANCHING:
+            from ledger.branching import taken_back
+
+            who = author or self.author
+            return taken_back(self.workspace, last, author=who, note=note or "undo")
         if last.op != "tag":
             from ledger.changes import of_resolve
 
@@ -227,7 +252,6 @@ class ChangingLedger(OpenedLedger):
                 return self._change("swap", edits, note or "undo", author)
             change = self.journal.history().last_change()
             return self._change(change.undone_by, change.edits, note or "undo", author)
-        check_words(author or self.author, note)
         name, before = str(last.payload["name"]), last.payload.get("before")
         rows = Rows(tags=(TagRecord(name=name, version=before),))
         payload = {"name": name, "version": before, "before": last.payload["version"], "undo": True}

@@ -13,7 +13,7 @@ entry's payload are lists, in the order of its edits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -73,7 +73,13 @@ def commit(
         entry = workspace.journal.append(
             "apply",
             expected_head=head,
-            rows=replace(rows, measurements=(*rows.measurements, *_changed(candidate))),
+            rows=replace(
+                rows,
+                measurements=(
+                    *rows.measurements,
+                    *moved_rows(candidate.moved, candidate.shared.protocol),
+                ),
+            ),
             weights_digest=weights_digest(workspace.record.base_digest, candidate.tensors),
             tensors=candidate.tensors,
             payload=payload,
@@ -153,17 +159,13 @@ def _measurements(c: Candidate) -> Iterator[MeasurementRecord]:
     yield from c.shared.rows(None, "batch")
 
 
-def _changed(c: Candidate) -> tuple[MeasurementRecord, ...]:
-    """The new reliability of earlier edits that this batch touches."""
+def moved_rows(moved: Mapping[int, float], protocol: str) -> tuple[MeasurementRecord, ...]:
+    """The new reliability of earlier edits that a change touches."""
     return tuple(
         MeasurementRecord(
-            edit_id=edit,
-            suite="earlier",
-            metric="reliability",
-            value=value,
-            protocol=c.shared.protocol,
+            edit_id=edit, suite="earlier", metric="reliability", value=value, protocol=protocol
         )
-        for edit, value in c.moved.items()
+        for edit, value in moved.items()
     )
 
 

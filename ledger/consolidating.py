@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -62,24 +62,29 @@ def consolidate(
     author: str,
     note: str,
     dry_run: bool = False,
+    active: Sequence[int] | None = None,
+    first: Callable[[], object] | None = None,
 ) -> Iterator[ChangeOutcome]:
     """Solve the active edits again, batch by batch.
 
-    Raises: InvalidInput if no active edit keeps keys, EditorFailure, Conflict. Where the gate
-    refuses a batch nothing of it is changed.
+    `active` is another set of edits than the head's, and `first` records it, once the gate has let
+    the first batch pass. Raises: InvalidInput if no active edit keeps keys, EditorFailure,
+    Conflict. Where the gate refuses a batch nothing of it is changed.
     """
     if not 0 <= ridge < math.inf:
         raise InvalidInput(f"the ridge is {ridge}; it must be a number from 0 up")
-    groups = _groups(workspace)
+    groups = _groups(workspace, workspace.journal.history().active() if active is None else active)
     if not groups:
         raise InvalidInput("no active edit keeps keys and values, so there is nothing to solve")
-    for group in groups:
-        yield _solved_again(workspace, group, ridge, gate, author, note, dry_run)
+    for place, group in enumerate(groups):
+        there = None if place and not dry_run else active
+        yield _solved_again(
+            workspace, group, ridge, gate, author, note, dry_run, there, None if place else first
+        )
 
 
-def _groups(workspace: Workspace) -> list[_Group]:
+def _groups(workspace: Workspace, active: Sequence[int]) -> list[_Group]:
     journal, versions = workspace.journal, workspace.versions
-    active = journal.history().active()
     records = {record.id: record for record in journal.edits(active)}
     batches = journal.batches({record.batch_id for record in records.values()})
     found: dict[tuple[str, ...], list[int]] = {}
@@ -108,6 +113,8 @@ def _solved_again(
     author: str,
     note: str,
     dry_run: bool,
+    active: Sequence[int] | None,
+    first: Callable[[], object] | None,
 ) -> ChangeOutcome:
     outcome = settle(
         workspace,
@@ -119,6 +126,8 @@ def _solved_again(
         author=author,
         note=note,
         dry_run=dry_run,
+        active=active,
+        first=first,
     )
     if not outcome.edits:
         return outcome

@@ -32,8 +32,9 @@ ONLY: Final = ("current", "expired")
 @dataclass(frozen=True)
 class FactView:
     """A fact that a version carries. `since` and `author` are those of the edit that stated it
-    first; `reliability` is the newest that was measured, by `protocol`. `valid_from` and
-    `valid_until` are the first and the last day on which it is true, `source` is who says so."""
+    first; `reliability` is the newest that was measured on the way to the version, by `protocol`.
+    `valid_from` and `valid_until` are the first and the last day on which it is true, `source` is
+    who says so."""
 
     edit: int
     subject: str
@@ -61,12 +62,17 @@ class FactView:
         return begun and not self.expired(on)
 
 
+def fact_key(edit: EditRecord) -> tuple[str, str]:
+    """What two edits of one fact have in common."""
+    return edit.subject, edit.prompt
+
+
 def superseded(edits: Sequence[EditRecord]) -> dict[int, int]:
     """Edit -> the later one of these that states the same subject and prompt anew."""
     last: dict[tuple[str, str], int] = {}
     found: dict[int, int] = {}
     for edit in reversed(edits):
-        newer = last.setdefault((edit.subject, edit.prompt), edit.id)
+        newer = last.setdefault(fact_key(edit), edit.id)
         if newer != edit.id:
             found[edit.id] = newer
     return found
@@ -105,13 +111,14 @@ def facts(
     if only not in (None, *ONLY) or (on is not None and only is None):
         raise InvalidInput(f"a day is asked for with {' or '.join(ONLY)} facts, not {only!r}")
     date = today() if on is None else day("on", on)
-    edits = journal.edits(journal.history().active(version))
+    history = journal.history()
+    edits = journal.edits(history.active(version))
     batches = journal.batches({edit.batch_id for edit in edits})
     older: dict[int, list[int]] = {}
     for old, new in superseded(edits).items():
         older.setdefault(new, []).append(old)
     gone = {edit for group in older.values() for edit in group}
-    tests = _reliability(journal)
+    tests = _reliability(journal, history.lines.ancestors(version))
     found = [
         _view(journal, edit, batches, tests, tuple(sorted(older.get(edit.id, ()))))
         for edit in edits
@@ -165,10 +172,14 @@ def _first(
     return edit, batch
 
 
-def _reliability(journal: Journal) -> dict[int, tuple[float, str]]:
-    """Edit -> the newest reliability that was measured for it, and the protocol."""
+def _reliability(journal: Journal, way: frozenset[int]) -> dict[int, tuple[float, str]]:
+    """Edit -> its newest reliability on the way to a version, and the protocol."""
     rows = journal.measurements(metric="reliability")
-    return {row.edit_id: (row.value, row.protocol) for row in rows if row.edit_id is not None}
+    return {
+        row.edit_id: (row.value, row.protocol)
+        for row in rows
+        if row.edit_id is not None and row.version in way
+    }
 
 
 def _matches(fact: FactView, search: str) -> bool:

@@ -22,7 +22,10 @@ _FORMS: Final = MappingProxyType(
     }
 )
 _REFUSE: Final = "BEGIN SELECT RAISE(ABORT, 'table {table} is append-only'); END"
-_FUNCTION: Final = " BEGIN RAISE EXCEPTION 'table % is append-only', TG_TABLE_NAME; END "
+_ON_SERVER: Final = (
+    "CREATE TRIGGER {table}_no_{kind} BEFORE {event} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION"
+    " append_only() BEGIN RAISE EXCEPTION 'table % is append-only', TG_TABLE_NAME; END "
+)
 _ENTRY: Final = "seq = NEW.seq OR hash = NEW.hash OR prev_hash = NEW.prev_hash"
 
 
@@ -43,8 +46,7 @@ def server_guards(tables: Iterable[str]) -> dict[str, str]:
     TRUNCATE empties a table without a DELETE; there is no INSERT OR REPLACE.
     """
     return {
-        f"{table}_no_{kind}": f"CREATE TRIGGER {table}_no_{kind} BEFORE {kind.upper()} ON {table}"
-        f" FOR EACH STATEMENT EXECUTE FUNCTION append_only(){_FUNCTION}"
+        f"{table}_no_{kind}": _ON_SERVER.format(table=table, kind=kind, event=kind.upper())
         for table in tables
         for kind in ("update", "delete", "truncate")
     }

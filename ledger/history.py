@@ -2,10 +2,11 @@
 
 Promise: `active(v)` is a function of the entries up to version v and of nothing else.
 
-Rules: version 0 is the base; `apply`, `revert`, `reapply` and `swap` make the next version, every
-other entry leaves it. The edits of a swap change sides: the active ones go, the others come. Edits
-stand in the order in which they were first applied; an edit that comes back takes its old place,
-because the weights are a left fold and the order decides the last bit.
+Rules: version 0 is the base; `apply`, `revert`, `reapply`, `swap`, `switch` and `merge` make the
+next version, every other entry leaves it. The edits of a swap, a switch or a merge change sides:
+those that are active go, the others come. Edits stand in the order in which they were first
+applied; an edit that comes back takes its old place, because the weights are a left fold and the
+order decides the last bit. `~n` goes back along the line of a branch (`ledger.lines`).
 
     history = History(journal.entries())
     history.active(history.head)           # (1, 2, 5)
@@ -16,8 +17,8 @@ because the weights are a left fold and the order decides the last bit.
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from ledger.errors import (
     AlreadyActive,
@@ -28,12 +29,15 @@ from ledger.errors import (
     NotActive,
     UnknownRevision,
 )
+from ledger.lines import Lines, named
 
-CHANGING = ("apply", "revert", "reapply", "swap")
+MOVING = ("switch", "merge")
+TURNING = ("swap", *MOVING)
+BRANCHING = ("branch", *MOVING)
+CHANGING = ("apply", "revert", "reapply", *TURNING)
 _UNDOES = {"apply": "revert", "revert": "reapply", "reapply": "revert", "swap": "swap"}
 _REVISION = re.compile(r"(?P<name>[^~]{1,200})(?P<back>~[0-9]{0,9})?")
 _NUMBER = re.compile(r"v?[0-9]{1,9}")
-_TAG = re.compile(r"\w[\w./+-]{0,99}")
 
 
 class Logged(Protocol):
@@ -47,16 +51,19 @@ class Logged(Protocol):
     def op(self) -> str: ...
     @property
     def edits(self) -> tuple[int, ...]: ...
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
 class Change:
-    """An entry that made a version."""
+    """An entry that made a version; the payload is known of those about branches (`BRANCHING`)."""
 
     seq: int
     version: int
     op: str
     edits: tuple[int, ...]
+    payload: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def undone_by(self) -> str:
@@ -64,35 +71,23 @@ class Change:
         return _UNDOES[self.op]
 
 
-def check_tag_name(name: str) -> str:
-    """`name`, if it can name a version without being mistaken for a number or HEAD.
-
-    Raises: InvalidInput.
-    """
-    reserved = name.casefold() in {"head", "base"} or _NUMBER.fullmatch(name)
-    if reserved or not _TAG.fullmatch(name):
-        raise InvalidInput(
-            f"{name!r} cannot be a tag: use letters, digits and . _ / + - (at most 100), "
-            "and neither a version number nor HEAD or base."
-        )
-    return name
-
-
 class History:
     """The versions of a model, from its entries in order."""
 
     def __init__(self, entries: Iterable[Logged] = ()) -> None:
-        self._changes: tuple[Change, ...] = ()
+        self._changes: list[Change] = []
         self._place: dict[int, int] = {}
         self._active: frozenset[int] = frozenset()
+        self._lines = Lines()
         self._seq = 0
         self._extend(entries)
 
     def after(self, entries: Iterable[Logged]) -> "History":
         """This history with more entries; this one stays as it is."""
         longer = History()
-        longer._changes, longer._place = self._changes, dict(self._place)
+        longer._changes, longer._place = [*self._changes], dict(self._place)
         longer._active, longer._seq = self._active, self._seq
+        longer._lines = self._lines.copy()
         longer._extend(entries)
         return longer
 
@@ -111,7 +106,12 @@ class History:
     @property
     def changes(self) -> tuple[Change, ...]:
         """The entries that made versions 1, 2, ... in order."""
-        return self._changes
+        return tuple(self._changes)
+
+    @property
+    def lines(self) -> Lines:
+        """The branches."""
+        return self._lines
 
     def active(self, version: int | None = None) -> tuple[int, ...]:
         """Edit ids of `version` (default: the head) in ledger order. Raises: UnknownRevision."""
@@ -123,10 +123,18 @@ class History:
         return self.ordered(active)
 
     def parent(self, version: int) -> int:
-        """The version before. Raises: UnknownRevision for the base."""
-        if self.checked(version) == 0:
-            raise UnknownRevision("version 0 is the base and has no parent.")
-        return version - 1
+        """The version before on its branch. Raises: UnknownRevision for the base."""
+        return self._lines.before(self.checked(version))
+
+    def met(self) -> frozenset[int]:
+        """Edits that some version on the way to the head carried; others are of other branches."""
+        way = self._lines.ancestors(self.head)
+        here = [change for change in self._changes if change.version in way]
+        return frozenset(e for change in here if change.op != "switch" for e in change.edits)
+
+    def across(self, active: Iterable[int]) -> tuple[int, ...]:
+        """The edits that change sides between the head and a set of active edits."""
+        return self.ordered(self._active ^ frozenset(active))
 
     def last_change(self) -> Change:
         """The change that made the head, for undo. Raises: UnknownRevision on the base."""
@@ -140,18 +148,34 @@ class History:
             raise UnknownRevision(f"there is no version {version}; the head is {self.head}.")
         return version
 
-    def check(self, op: str, edits: tuple[int, ...]) -> None:
-        """Whether `op` may be done with `edits` on the head.
+    def check(
+        self, op: str, edits: tuple[int, ...], payload: Mapping[str, Any] | None = None
+    ) -> None:
+        """Whether `op` may be done with `edits` on the head; `payload`: of one about a branch.
 
-        Raises: InvalidInput, NotActive, AlreadyActive, Conflict.
+        Raises: InvalidInput, NotActive, AlreadyActive, Conflict, UnknownRevision.
         """
-        if not edits or len(set(edits)) != len(edits):
+        moving = op in MOVING
+        if not (edits or moving) or len(set(edits)) != len(edits):
             raise InvalidInput(f"{op} needs one or more different edits, got {list(edits)}.")
         for edit in edits:
             self._check_one(op, edit)
+        if moving:
+            self._check_move(op, edits, payload or {})
+
+    def _check_move(self, op: str, edits: tuple[int, ...], payload: Mapping[str, Any]) -> None:
+        """A switch leads to its branch, a merge that is taken back to where it began."""
+        self._lines.check_move(op, payload)
+        wanted = None
+        if op == "switch":
+            wanted = self._lines.active(str(payload["name"]))
+        elif "undo" in payload:
+            wanted = frozenset(self.active(payload["version"]))
+        if wanted is not None and wanted != step(self._active, op, edits):
+            raise Conflict(f"{op} {payload['name']} of {list(edits)} does not lead to its edits.")
 
     def resolve(self, spec: str | int, tags: Mapping[str, int]) -> int:
-        """The version that `v3`, `3`, `HEAD`, `HEAD~2`, `base` or a tag (`tag~1`) names.
+        """The version that `v3`, `3`, `HEAD`, `HEAD~2`, `base`, a tag or a branch (`tag~1`) names.
 
         Raises: UnknownRevision, with near matches.
         """
@@ -160,10 +184,13 @@ class History:
             raise self._unknown(spec, tags)
         back = match["back"]
         steps = int(back[1:] or 1) if back else 0
-        version = self._named(match["name"], tags) - steps
+        version = self._named(match["name"], tags)
         if not 0 <= version <= self.head:
             raise self._unknown(spec, tags)
-        return version
+        line = self._lines.line(version) if steps else (version,)
+        if steps >= len(line):
+            raise self._unknown(spec, tags)
+        return line[-1 - steps]
 
     def _named(self, name: str, tags: Mapping[str, int]) -> int:
         if name in tags:
@@ -172,6 +199,8 @@ class History:
             return self.head
         if name == "base":
             return 0
+        if name in self._lines.tips:
+            return self._lines.tips[name]
         if not _NUMBER.fullmatch(name):
             raise self._unknown(name, tags)
         return int(name.removeprefix("v"))
@@ -179,6 +208,7 @@ class History:
     def _unknown(self, spec: str | int, tags: Mapping[str, int]) -> UnknownRevision:
         names = [
             *tags,
+            *self._lines.tips,
             "HEAD",
             "base",
             *(f"v{n}" for n in range(max(0, self.head - 99), self.head)),
@@ -199,47 +229,60 @@ class History:
             raise NotActive(f"edit {edit} is not active in version {self.head}: nothing to revert.")
         if op == "reapply" and edit in self._active:
             raise AlreadyActive(f"edit {edit} is active in version {self.head} already.")
-        if op in ("reapply", "swap") and edit not in self._place:
+        if op in ("reapply", *TURNING) and edit not in self._place:
             raise Conflict(f"edit {edit} was never applied, so it cannot come back.")
 
     def _extend(self, entries: Iterable[Logged]) -> None:
-        fresh: list[Change] = []
         for entry in entries:
-            self._accept(entry, len(self._changes) + len(fresh))
+            self._accept(entry)
             if entry.op in CHANGING:
-                fresh.append(Change(entry.seq, entry.version, entry.op, tuple(entry.edits)))
-        self._changes += tuple(fresh)
+                self._fold(entry)
+            elif entry.op == "branch":
+                self._name(entry)
+            self._seq = entry.seq
 
-    def _accept(self, entry: Logged, head: int) -> None:
-        changing = entry.op in CHANGING
-        first = not self._seq
+    def _accept(self, entry: Logged) -> None:
+        head, first = len(self._changes), not self._seq
         if (
             entry.seq <= self._seq
-            or entry.version != head + changing
+            or entry.version != head + (entry.op in CHANGING)
             or first != (entry.op == "init")
         ):
             raise ChainBroken(
                 f"entry {entry.seq} ({entry.op}, version {entry.version}) cannot follow entry "
                 f"{self._seq} (version {head}); run verify."
             )
-        if changing:
-            self._fold(entry)
-        self._seq = entry.seq
 
     def _fold(self, entry: Logged) -> None:
+        edits = tuple(entry.edits)
+        payload = entry.payload if entry.op in MOVING else {}
         try:
-            self.check(entry.op, tuple(entry.edits))
-        except (Conflict, InvalidInput) as error:
+            self.check(entry.op, edits, payload)
+        except (Conflict, InvalidInput, UnknownRevision) as error:
             raise ChainBroken(
-                f"entry {entry.seq} cannot {entry.op} edits {list(entry.edits)}; run verify."
+                f"entry {entry.seq} cannot {entry.op} edits {list(edits)}; run verify."
             ) from error
-        for edit in entry.edits:
+        for edit in edits:
             self._place.setdefault(edit, len(self._place))
-        self._active = step(self._active, entry.op, entry.edits)
+        self._active = step(self._active, entry.op, edits)
+        self._lines.grown(entry.op, entry.version, self._active, payload)
+        self._changes.append(Change(entry.seq, entry.version, entry.op, edits, payload))
+
+    def _name(self, entry: Logged) -> None:
+        """A branch is opened or closed."""
+        try:
+            self._lines.check_branch(entry.payload)
+        except (Conflict, InvalidInput, UnknownRevision) as error:
+            raise ChainBroken(f"entry {entry.seq} names no branch; run verify.") from error
+        name, version = named(entry.payload)
+        if version is None:
+            self._lines.closed(name)
+        else:
+            self._lines.opened(name, version, frozenset(self.active(version)))
 
 
 def step(active: frozenset[int], op: str, edits: Iterable[int]) -> frozenset[int]:
     """What is active after `op`."""
-    if op == "swap":
+    if op in TURNING:
         return active ^ frozenset(edits)
     return active - frozenset(edits) if op == "revert" else active | frozenset(edits)

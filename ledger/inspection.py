@@ -1,4 +1,4 @@
-"""The reading verbs: status, log, show, diff. No torch, no numpy, no model, no checkpoint.
+"""The reading verbs: status, show, diff. No torch, no numpy, no model, no checkpoint.
 
 Promise: each view is built from the database alone (and, for `show`, from one object's header).
 
@@ -8,7 +8,7 @@ Promise: each view is built from the database alone (and, for `show`, from one o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ledger.errors import UnknownRevision
 from ledger.history import CHANGING
 from ledger.journal import Journal
 from ledger.records import BatchRecord, EditRecord, EntryRecord, MeasurementRecord
-from ledger.views import BaseView, DiffView, EditView, LogView, StatusView
+from ledger.views import BaseView, DiffView, EditView, StatusView
 from store.canonical import strict_json
 from store.errors import CanonicalError, ObjectError, ObjectRejected
 from store.objects import ObjectStore
@@ -34,7 +34,7 @@ def status(journal: Journal, root: Path) -> StatusView:
         ledger=str(root),
         version=history.head,
         active=active,
-        reverted=tuple(sorted(applied - set(active))),
+        reverted=tuple(sorted(history.met() - set(active))),
         rejected=journal.rejected(),
         weights_digest=last.weights_digest,
         head=last.hash,
@@ -50,59 +50,15 @@ def status(journal: Journal, root: Path) -> StatusView:
         ),
         tags=journal.tags(),
         entries=last.seq,
+        branch=history.lines.current,
+        branches=dict(history.lines.tips),
+        elsewhere=tuple(sorted(applied - history.met() - set(active))),
     )
-
-
-def log(journal: Journal, limit: int | None) -> list[LogView]:
-    """The history, newest first."""
-    entries = journal.entries(limit=limit, newest_first=True)
-    wanted = sorted({edit for entry in entries for edit in entry.edits})
-    edits = journal.edits(wanted) if wanted else ()
-    again = _again(journal, edits)
-    facts = {edit.id: fact_line(edit) + again.get(edit.id, "") for edit in edits}
-    names: dict[int, list[str]] = {}
-    for name, version in journal.tags().items():
-        names.setdefault(version, []).append(name)
-    return [_line(entry, facts, names) for entry in entries]
-
-
-def _again(journal: Journal, edits: Sequence[EditRecord]) -> dict[int, str]:
-    """Edit -> ' (edited again, before: edit 3)' where its subject and prompt were edited before."""
-    if not edits:
-        return {}
-    refused = set(journal.rejected())
-    last: dict[tuple[str, str], int] = {}
-    found: dict[int, str] = {}
-    for number, *fact in journal.about(edit.subject for edit in edits):
-        name = (fact[0], fact[1])
-        if name in last:
-            found[number] = f" (edited again, before: edit {last[name]})"
-        if number not in refused:
-            last[name] = number
-    return found
 
 
 def fact_line(edit: EditRecord) -> str:
     """'prompt with subject -> target'."""
     return f"{edit.prompt.replace('{}', edit.subject)} -> {edit.target_new}"
-
-
-def _line(entry: EntryRecord, facts: Mapping[int, str], names: Mapping[int, list[str]]) -> LogView:
-    moved = entry.op in CHANGING or entry.op == "init"
-    return LogView(
-        seq=entry.seq,
-        version=entry.version,
-        op=entry.op,
-        edits=entry.edits,
-        facts=tuple(facts[edit] for edit in entry.edits),
-        payload=entry.payload,
-        weights_digest=entry.weights_digest,
-        author=entry.author,
-        note=entry.note,
-        created_at=entry.created_at,
-        hash=entry.hash,
-        tags=tuple(names.get(entry.version, ())) if moved else (),
-    )
 
 
 def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
@@ -112,11 +68,13 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
     (entry,) = journal.entries(after=edit.entry_seq - 1, limit=1)
     rows = journal.measurements(edit_id=edit.id, suite="edit")
     older, newer = _line_of(journal, edit)
+    history = journal.history()
+    active, rejected = edit.id in history.active(), entry.op == "reject"
     return EditView(
         id=edit.id,
         hash=edit.hash,
-        active=edit.id in journal.history().active(),
-        rejected=entry.op == "reject",
+        active=active,
+        rejected=rejected,
         fact={
             "subject": edit.subject,
             "prompt": edit.prompt,
@@ -137,6 +95,8 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
         probes=edit.probes,
         supersedes=older,
         superseded_by=newer,
+        branch=history.lines.branch_of(entry.version),
+        elsewhere=not (active or rejected or edit.id in history.met()),
     )
 
 
@@ -230,9 +190,9 @@ def diff(journal: Journal, old: str, new: str) -> DiffView:
 
 
 def last_undoable(journal: Journal) -> EntryRecord:
-    """The newest entry that changed weights or a tag. Raises: UnknownRevision."""
+    """The newest entry that changed weights, a tag or a branch. Raises: UnknownRevision."""
     for entry in entries_backwards(journal):
-        if entry.op in CHANGING or entry.op == "tag":
+        if entry.op in CHANGING or entry.op in ("tag", "branch"):
             return entry
     raise UnknownRevision("nothing to undo: the ledger has no change yet.")
 
@@ -242,14 +202,15 @@ def known_requests(
 ) -> dict[str, int]:
     """Fingerprint -> edit, of the requests whose edit is active, or was rejected by this gate.
 
-    A rejection counts for runs of its kind: one fact at a time, or `batched`. That a batch was
-    refused says nothing of its facts one by one.
+    A rejection counts on its branch, for runs of its kind: one fact at a time, or `batched`. That
+    a batch was refused says nothing of its facts one by one.
     """
-    active = set(journal.history().active())
+    history = journal.history()
+    active, way = set(history.active()), history.lines.ancestors(history.head)
     found: dict[str, int] = {}
     for entry in entries_backwards(journal):
         refused = entry.op == "reject" and entry.payload.get("gate") == gate
-        refused = refused and (len(entry.edits) > 1) == batched
+        refused = refused and (len(entry.edits) > 1) == batched and entry.version in way
         for edit, name in fingerprints(entry).items():
             if refused or edit in active:
                 found.setdefault(name, edit)

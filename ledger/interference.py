@@ -25,14 +25,14 @@ from torch import Tensor
 
 from editors.delta import Delta, Dense, LowRank
 from ledger.errors import InvalidInput
-from ledger.history import History
+from ledger.history import TURNING, History
 from ledger.inspection import fact_line
 from ledger.journal import Journal
 from ledger.shares import InterferenceRow, InterferenceView, Share
 from ledger.versions import Part, Versions
 
 THRESHOLD = 0.1
-_MOST = 5
+MOST = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ class Interference(Standing):
         """The edits that moved `edit` most, by coming or going."""
         column = self.active.index(edit)
         shares = self.effects.share[:, column] * self.signs[:, column].abs()
-        return largest(self.edits, shares, threshold)[:_MOST]
+        return largest(self.edits, shares, threshold)[:MOST]
 
 
 def _standing(history: History, version: int | None = None) -> Standing:
@@ -167,8 +167,7 @@ def _standing(history: History, version: int | None = None) -> Standing:
     before = torch.zeros(len(edits), len(edits))  # [i, j]: was i there when j had been computed
     for change in changes:
         chosen = [place[edit] for edit in change.edits]
-        turned = 1.0 - state[chosen]
-        state[chosen] = turned if change.op == "swap" else float(change.op != "revert")
+        state[chosen] = 1 - state[chosen] if change.op in TURNING else float(change.op != "revert")
         if change.op == "apply":
             before[:, chosen] = state[:, None]
     here = state.nonzero().flatten().tolist()
@@ -189,6 +188,37 @@ def disturbed(versions: Versions, delta: Delta, earlier: Sequence[int]) -> tuple
     """What a new batch, all of it, does to earlier edits, above the threshold."""
     new = Part(0, (), delta.parameters, {}, {})
     return largest(earlier, measured([new], versions.parts(earlier)).drift, THRESHOLD)
+
+
+def between(
+    versions: Versions,
+    edits: Sequence[int],
+    ours: Sequence[int],
+    theirs: Sequence[int],
+    threshold: float,
+) -> tuple[list[tuple[int, float, tuple[Share, ...]]], int]:
+    """United edits that stand among others than on their own side: (edit, drift, most moved by).
+
+    Those whose drift is above the threshold, and how many have no key to tell it from. What both
+    sides have stands on ours.
+    """
+    here, there, united = set(ours), set(theirs), set(edits)
+    # What all three have stands beside everybody; only the rest moves anybody.
+    by = sorted((here | there) - (here & there & united))
+    if not by:
+        return [], 0
+    flags = [[float(edit in side) for edit in by] for side in (united, here, there)]
+    carried, on_ours, on_theirs = torch.tensor(flags)[:, :, None]
+    own = torch.tensor([edit in here for edit in edits])
+    signs = carried - torch.where(own, on_ours, on_theirs)  # [by, edits]
+    found = measured(versions.parts(by), versions.parts(edits), signs)
+    untold = found.drift.isnan() & signs.any(dim=0)
+    shares = found.share * signs.abs()
+    moved = [
+        (edits[j], float(found.drift[j]), largest(by, shares[:, j], 0.0)[:MOST])
+        for j in (found.drift > threshold).nonzero().flatten().tolist()
+    ]
+    return moved, int(untold.sum())
 
 
 def left_without(versions: Versions, history: History, going: Sequence[int]) -> tuple[Share, ...]:

@@ -3,8 +3,9 @@
 Promise: an append is one transaction with exactly one entry; when it returns, the entry is on disk,
 its objects are in the store, its number follows the one before and its hash covers it and its rows.
 
-Rules: only `apply`, `revert` and `reapply` make a version, and only on the head they were computed
-for; a version's weights digest is the caller's, every other entry repeats that of the head.
+Rules: only `apply`, `revert`, `reapply`, `switch` and `merge` make a version, and only on the head
+they were computed for; a version's weights digest is the caller's, every other entry repeats that
+of the head.
 
     journal = Journal(database, store)
     entry = journal.append("apply", expected_head=2, rows=rows, weights_digest=w, tensors=t)
@@ -118,7 +119,9 @@ class Journal(Reader):
         rows = numbered(writing, plan.rows, place)
         edits = new_ids(plan.edits, rows.edits)
         if plan.op in CHANGING:
-            history.check(plan.op, edits)
+            history.check(plan.op, edits, plan.payload)
+        elif plan.op == "branch":
+            history.lines.check_branch(plan.payload)
         self._check_links(writing, rows, edits)
         entry = _entry(plan, last, place, rows, edits)
         _insert(writing, [entry, *in_order(rows)])

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ledger.analysing import AnalysingLedger
+from ledger.branched import BranchedLedger
 from ledger.errors import InvalidInput
 from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
@@ -29,7 +30,7 @@ from store import gc
 GRACE_SECONDS = 14 * 24 * 3600.0
 
 
-class Ledger(AnalysingLedger, InvestigatingLedger):
+class Ledger(AnalysingLedger, BranchedLedger, InvestigatingLedger):
     """One ledger folder. Make it with `init` or `open`; a context manager."""
 
     # --- computing ------------------------------------------------------------------------------

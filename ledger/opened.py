@@ -20,6 +20,7 @@ from ledger.db import Database
 from ledger.facts import FactView, expired, facts, today
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
+from ledger.logbook import log
 from ledger.released import ImportView
 from ledger.views import DiffView, EditView, LogView, StatusView
 from store.objects import ObjectStore
@@ -177,9 +178,9 @@ class OpenedLedger:
         view = replace(view, expired=expired(self.journal, today()))
         return view if place is None else replace(view, base=replace(view.base, path=str(place)))
 
-    def log(self, limit: int | None = None) -> list[LogView]:
-        """The history, newest first."""
-        return inspection.log(self.journal, limit)
+    def log(self, limit: int | None = None, branch: str | None = None) -> list[LogView]:
+        """The history, newest first; with `branch`, what was recorded on it."""
+        return log(self.journal, limit, branch)
 
     def show(self, ref: str) -> EditView:
         """One edit by number or hash prefix. Raises: UnknownRevision."""
@@ -208,5 +209,8 @@ class OpenedLedger:
         return self.journal.tags()
 
     def resolve(self, spec: str) -> int:
-        """The version that `v3`, `3`, `HEAD~1`, `base` or a tag names. Raises: UnknownRevision."""
+        """The version that `v3`, `3`, `HEAD~1`, `base`, a tag or a branch names.
+
+        Raises: UnknownRevision.
+        """
         return self.journal.history().resolve(spec, self.journal.tags())

@@ -13,13 +13,13 @@ long are paged by number; the last row of a tag counts.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import Final, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 from ledger.errors import IntegrityFailure, UnknownRevision
 from ledger.fields import Record, loaded
-from ledger.history import Change
+from ledger.history import BRANCHING, Change
 from ledger.records import (
     BaseTensorRecord,
     BatchRecord,
@@ -30,7 +30,7 @@ from ledger.records import (
     PredictionRecord,
     StatsRecord,
 )
-from ledger.sqlite import Reading, Value
+from ledger.sqlite import Reading, Row, Value
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _NUMBER = re.compile(r"#?([0-9]{1,9})")
@@ -70,6 +70,7 @@ _HIGHEST: Final = MappingProxyType(
     }
 )
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 def last_entry(reading: Reading) -> EntryRecord | None:
@@ -79,11 +80,20 @@ def last_entry(reading: Reading) -> EntryRecord | None:
 
 
 def changes(reading: Reading, after: int = 0) -> list[Change]:
-    """Number, version, operation and edits of the entries after `after`."""
+    """What the entries after `after` did; payloads of edits, which hold texts, are not read."""
     light = reading.query(
-        "SELECT seq, version, op, edits FROM entry WHERE seq > :after ORDER BY seq", after=after
+        "SELECT seq, version, op, edits,"
+        " CASE WHEN op IN ('branch', 'switch', 'merge') THEN payload ELSE '{}' END AS payload"
+        " FROM entry WHERE seq > :after ORDER BY seq",
+        after=after,
     )
-    return [Change(row["seq"], row["version"], row["op"], _ids(row["edits"])) for row in light]
+    return [change_of(row) for row in light]
+
+
+def change_of(row: Row) -> Change:
+    """What a row of `entry` did, with its payload if it is about branches."""
+    payload = _read(row["payload"], dict) if row["op"] in BRANCHING else {}
+    return Change(row["seq"], row["version"], row["op"], _ids(row["edits"]), payload)
 
 
 def rejected(reading: Reading) -> tuple[int, ...]:
@@ -121,8 +131,7 @@ def edits(reading: Reading, ids: Iterable[int] | None = None) -> tuple[EditRecor
     wanted = tuple(ids)
     sql = "SELECT * FROM edit WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))"
     found = {edit.id: edit for edit in _queried(reading, EditRecord, sql, keys=_keys(wanted))}
-    missing = [number for number in wanted if number not in found]
-    if missing:
+    if missing := [number for number in wanted if number not in found]:
         raise UnknownRevision(f"there is no edit {missing[0]}.")
     return tuple(found[number] for number in wanted)
 
@@ -133,8 +142,7 @@ def edit(reading: Reading, spec: int | str) -> EditRecord:
     Raises: UnknownRevision if none or several match.
     """
     name = str(spec).strip().lower()
-    number = _NUMBER.fullmatch(name)
-    if number:
+    if number := _NUMBER.fullmatch(name):
         sql = "SELECT * FROM edit WHERE id = :id"
         for found in _queried(reading, EditRecord, sql, id=int(number[1])):
             return found
@@ -156,8 +164,7 @@ def batches(reading: Reading, ids: Iterable[int]) -> dict[int, BatchRecord]:
     wanted = tuple(dict.fromkeys(ids))
     sql = "SELECT * FROM batch WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))"
     found = {batch.id: batch for batch in _queried(reading, BatchRecord, sql, keys=_keys(wanted))}
-    missing = [number for number in wanted if number not in found]
-    if missing:
+    if missing := [number for number in wanted if number not in found]:
         raise UnknownRevision(f"there is no batch {missing[0]}.")
     return found
 
@@ -181,7 +188,7 @@ def measurements(
 ) -> tuple[MeasurementRecord, ...]:
     """Measurements with id beyond `after` that match everything given, in order of recording."""
     columns = {"edit_id": edit_id, "entry_seq": entry_seq, "version": version}
-    narrowest = next((name for name, value in columns.items() if value is not None), "id")
+    narrowest = next((name for name in columns if columns[name] is not None), "id")
     return tuple(
         _queried(
             reading,
@@ -198,10 +205,8 @@ def measurements(
 
 def tags(reading: Reading) -> dict[str, int]:
     """Tag name -> version, removed tags left out, by name."""
-    latest = {
-        row["name"]: row["version"]
-        for row in reading.query("SELECT name, version FROM tag ORDER BY id")
-    }
+    found = reading.query("SELECT name, version FROM tag ORDER BY id")
+    latest = {row["name"]: row["version"] for row in found}
     return {name: version for name, version in sorted(latest.items()) if version is not None}
 
 
@@ -285,7 +290,11 @@ def _queried(
 
 
 def _ids(written: str) -> tuple[int, ...]:
+    return _read(written, lambda found: tuple(int(number) for number in found))
+
+
+def _read(written: str, kind: Callable[[Any], T]) -> T:
     try:
-        return tuple(int(number) for number in json.loads(written))
+        return kind(json.loads(written))
     except (ValueError, TypeError) as error:
-        raise IntegrityFailure(f"an entry's edits were altered ({error}); run verify.") from error
+        raise IntegrityFailure(f"an entry was altered ({error}); run verify.") from error

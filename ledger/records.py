@@ -18,10 +18,10 @@ from typing import Any
 
 from ledger.errors import InvalidInput
 from ledger.fields import INT64, Record, plain, real, sha, text, whole
-from ledger.history import check_tag_name
+from ledger.lines import check_tag_name
 
 OPS = (
-    *("init", "apply", "revert", "reapply", "swap"),
+    *("init", "apply", "revert", "reapply", "swap", "branch", "switch", "merge"),
     *("reject", "tag", "test", "stats", "analysis", "release", "user"),
 )
 OBJECT_KINDS = ("delta", "moment", "factor", "analysis")

@@ -97,16 +97,18 @@ def settle(
     author: str,
     note: str,
     dry_run: bool = False,
+    active: Sequence[int] | None = None,
+    first: Callable[[], object] | None = None,
 ) -> ChangeOutcome:
     """Put one new batch of the facts `staying` in the place of the edits `replaced`.
 
-    `compute` is given their records and the plan without what is replaced. Raises: Conflict; where
-    the gate refuses, or in a dry run, nothing is taken out.
+    `compute` is given their records and the plan without what is replaced. `active` is another set
+    of edits than the head's; `first` leads there, and is called before anything is taken out.
+    Raises: Conflict; where the gate refuses, or in a dry run, nothing is taken out.
     """
     try:
-        head, plan = workspace.at_head()
-        held = workspace.holding(head, plan)
-        others = [e for e in workspace.journal.history().active() if e not in set(replaced)]
+        head, held = _standing(workspace, active)
+        others = [edit for edit in held if edit not in set(replaced)]
         rest = {edit: held[edit] for edit in others}
         records = workspace.journal.edits(staying)
         before = _answers(workspace, records)
@@ -117,10 +119,23 @@ def settle(
             kept = Editing(workspace).finish(candidate, head, before, gate, author, note, dry_run)
             entry = workspace.journal.entry_of(head)
             return ChangeOutcome("revert", (), head, entry.weights_digest, resolved=kept)
+        if first is not None:
+            first()
         done = _replace(workspace, replaced, candidate, before, gate, author, note)
         return replace(done, notes=_continued(staying, done.resolved, source))
     finally:
         workspace.rest()
+
+
+def _standing(workspace: Workspace, active: Sequence[int] | None) -> tuple[int, dict[int, float]]:
+    """The head, and the reliability of its edits, or of others, with them in the live model."""
+    if active is None:
+        head, plan = workspace.at_head()
+        found = workspace.holding(head, plan)
+        return head, {edit: found[edit] for edit in workspace.journal.history().active()}
+    plan = workspace.versions.plan(active)
+    edits = workspace.journal.edits(active)
+    return workspace.journal.history().head, workspace.examiner.holding(edits, plan)
 
 
 def _continued(staying: Sequence[int], done: BatchOutcome | None, source: str) -> tuple[str, ...]:

@@ -141,14 +141,15 @@ def _record(
     before: Mapping[str, float] = previous.payload["means"] if previous else {}
     return TestView(
         version=version,
-        rows=tuple(_row(journal, e, m) for e, m in zip(edits, measured, strict=True)),
+        rows=tuple(tested(journal, e, m) for e, m in zip(edits, measured, strict=True)),
         metrics=found,
         drift={n: found[n] - before[n] for n in found if n in before},
         previous_version=int(previous.payload["version"]) if previous else None,
     )
 
 
-def _row(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:
+def tested(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:
+    """An edit measured again, beside what was measured right after it was made."""
     first = {m.metric: m.value for m in journal.measurements(edit_id=edit.id, suite="edit")}
     return TestRow(
         edit=edit.id,

@@ -20,7 +20,6 @@ Cutting entries off the end leaves a shorter, valid ledger. Only a hash kept els
 """
 
 import heapq
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -31,7 +30,8 @@ from typing import Any, Final, Literal, Protocol
 from ledger import chain
 from ledger.db import Database
 from ledger.errors import IntegrityFailure, LedgerError
-from ledger.history import Change, History
+from ledger.history import History
+from ledger.queries import change_of
 from ledger.reader import Reader
 from ledger.sqlite import Inspected, Row
 from store.errors import CanonicalError, ObjectCorrupt, ObjectMissing, StoreError
@@ -205,7 +205,7 @@ def _edits(snapshot: Inspected) -> Iterator[Finding]:
 def _meaning(snapshot: Inspected, entries: list[Row]) -> Iterator[Finding]:
     """Whether the entries fold into versions, and tags name some of them."""
     try:
-        steps = [_step(row) for row in entries]
+        steps = [change_of(row) for row in entries]
         head = History(steps).head
     except (LedgerError, ValueError, TypeError) as error:
         yield _error("chain.version", "history", f"the entries make no history: {error}")
@@ -219,11 +219,6 @@ def _meaning(snapshot: Inspected, entries: list[Row]) -> Iterator[Finding]:
         version = row["version"]
         if version is not None and not (isinstance(version, int) and 0 <= version <= head):
             yield _error("tag.version", f"tag {row['name']}", f"there is no version {version}.")
-
-
-def _step(row: Row) -> Change:
-    edits = tuple(int(number) for number in json.loads(row["edits"]))
-    return Change(row["seq"], row["version"], row["op"], edits)
 
 
 def _triggers(snapshot: Inspected) -> Iterator[Finding]:

@@ -37,7 +37,8 @@ class BaseView:
 
 @dataclass(frozen=True)
 class StatusView:
-    """Where the ledger stands."""
+    """Where the ledger stands. `reverted` are edits that the current branch had once, `elsewhere`
+    those that only other branches have or had; `branches` are the last versions of each."""
 
     ledger: str
     version: int
@@ -50,6 +51,9 @@ class StatusView:
     tags: Mapping[str, int]
     entries: int
     expired: tuple[int, ...] = ()  # facts of the head whose last valid day is over
+    branch: str = "main"
+    branches: Mapping[str, int] = field(default_factory=dict)
+    elsewhere: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,13 @@ class LogView:
     created_at: str
     hash: str
     tags: tuple[str, ...] = ()
+    branch: str = "main"
 
 
 @dataclass(frozen=True)
 class EditView:
-    """One edit, whole. `metrics` are those measured right after it was made."""
+    """One edit, whole. `metrics` are those measured right after it was made, on `branch`; an edit
+    that is `elsewhere` only other branches than the current one have or had."""
 
     id: int
     hash: str
@@ -92,6 +98,8 @@ class EditView:
     probes: Json
     supersedes: tuple[int, ...] = ()  # earlier active edits of the same subject and prompt
     superseded_by: int | None = None
+    branch: str = "main"
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,7 +208,8 @@ class ChangeOutcome:
     Where a fact was taken out of a batch: `notes` say what that means for the facts that stay,
     `retest` is their test, and `resolved` the batch that replaces them if they were solved again.
     Of a revert `disturbs` are the edits that were computed with those in place and move without
-    them; with `dry_run` nothing was done.
+    them; with `dry_run` nothing was done. `branch`: of the undo of a switch, a merge or a branch,
+    the branch that it is about.
     """
 
     op: str
@@ -214,6 +223,7 @@ class ChangeOutcome:
     disturbs: tuple[Share, ...] = ()
     dry_run: bool = False
     back: tuple[int, ...] = ()
+    branch: str | None = None
 
 
 @dataclass(frozen=True)

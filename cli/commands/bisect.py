@@ -58,7 +58,7 @@ def _layout(view: BisectView) -> Iterator[Item]:
     yield (Span(f"v{view.first_bad}", "bold"), " is the first bad version: ",
            f"{what} {numbers(view.edits)}")  # fmt: skip
     yield from (("  ", fact) for fact in view.facts.values())
-    if view.first_bad - view.last_good > 1:
+    if any(view.last_good < s.version < view.first_bad for s in view.steps):
         yield (
             Span(f"  every version after v{view.last_good} and before it was skipped", "yellow"),
         )

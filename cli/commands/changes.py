@@ -110,7 +110,10 @@ def reapply(invocation: Invocation, edits: tuple[str, ...], note: str) -> int:
 @note_option
 @common
 def undo(invocation: Invocation, note: str) -> int:
-    """Take back the last change (an edit, a revert, a reapply, a resolve or a tag)."""
+    """Take back the last change.
+
+    An edit, a revert, a reapply, a resolve, a tag, a branch, a switch or a merge.
+    """
     with changing(invocation) as ledger:
         outcome = ledger.undo(note=note)
     return invocation.emit("undo", outcome, _layout(outcome))
@@ -168,8 +171,18 @@ def _line(outcome: ChangeOutcome) -> Item:
             Span(outcome.tag, "green"),
             " is again what it was before",
         )
+    if outcome.op == "branch":
+        return ("branch ", Span(outcome.branch or "", "green"), " is again what it was before")
     return (
-        f"{_done(outcome)}, now ",
+        f"{_what(outcome)}, now ",
         Span(f"v{outcome.version}", "bold"),
         Span(f"  weights {short(outcome.weights_digest)}", "dim"),
     )
+
+
+def _what(outcome: ChangeOutcome) -> str:
+    if outcome.op == "switch":
+        return f"back on {outcome.branch}"
+    if outcome.op == "merge":
+        return f"as before the last merge of {outcome.branch}"
+    return _done(outcome)

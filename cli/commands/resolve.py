@@ -46,10 +46,11 @@ def command(invocation: Invocation, dry_run: bool, ridge: float, no_gate: bool, 
         outcomes = ledger.resolve_active(note=note, ridge=ridge, dry_run=dry_run, **options)
     refused = any(o.resolved is not None and o.resolved.outcome == "rejected" for o in outcomes)
     content = {"outcomes": outcomes}
-    return invocation.emit("resolve", content, _layout(outcomes), REJECTED if refused else 0)
+    return invocation.emit("resolve", content, outcomes_shown(outcomes), REJECTED if refused else 0)
 
 
-def _layout(outcomes: Sequence[ChangeOutcome]) -> Iterator[Item]:
+def outcomes_shown(outcomes: Sequence[ChangeOutcome]) -> Iterator[Item]:
+    """What became of each batch."""
     for outcome in outcomes:
         batch = outcome.resolved
         if batch is None:

@@ -45,6 +45,8 @@ def _layout(view: EditView) -> Iterator[Item]:
 def _state(view: EditView) -> tuple[str, str]:
     if view.rejected:
         return "rejected", "red"
+    if view.elsewhere:
+        return (f"on another branch, made on {view.branch}", "yellow")
     return ("active", "green") if view.active else ("reverted", "yellow")
 
 

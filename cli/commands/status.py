@@ -35,17 +35,21 @@ def layout(view: StatusView) -> Iterator[Item]:
     """The state as a list of fields."""
     base = view.base
     commit = f" at {short(base.revision)}" if base.revision else ""
+    others = [f"{name} = v{v}" for name, v in sorted(view.branches.items()) if name != view.branch]
     tags = ", ".join(f"{name} = v{version}" for name, version in sorted(view.tags.items()))
     yield pairs(
         [
             ("version", Span(f"v{view.version}", "bold")),
+            ("branch", view.branch if others else ""),
             ("active", numbers(view.active)),
             ("reverted", numbers(view.reverted)),
+            ("elsewhere", numbers(view.elsewhere) if view.elsewhere else ""),
             ("rejected", numbers(view.rejected)),
             ("expired", _expired(view.expired)),
             ("weights", short(view.weights_digest)),
             ("head", f"{short(view.head)} (entry {view.entries})"),
             ("tags", tags),
+            ("branches", ", ".join(others)),
             ("base", f"{base.id}{commit} ({base.model_type}, {base.dtype})"),
             ("assumed", base.assumed),
             ("prompts", "asked through the chat template" if base.chat else ""),

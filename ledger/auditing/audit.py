@@ -13,7 +13,7 @@ bit for bit are read once; parameters with the digest of a version need no regre
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -254,8 +254,14 @@ def _states(found: Found) -> dict[str, int]:
     return {f"tensors_{state}": n for state, n in Counter(t.state for t in found.tensors).items()}
 
 
+def _state(edit: int, active: Collection[int], met: Collection[int]) -> str:
+    """What the ledger says of an edit at the head."""
+    return "active" if edit in active else "reverted" if edit in met else "elsewhere"
+
+
 def _edits(workspace: Workspace, found: Found) -> tuple[EditShare, ...]:
-    active = set(workspace.journal.history().active())
+    history = workspace.journal.history()
+    active, met = set(history.active()), history.met()
     records = workspace.journal.edits(sorted(found.shares))
     shares = []
     for record in records:
@@ -265,7 +271,7 @@ def _edits(workspace: Workspace, found: Found) -> tuple[EditShare, ...]:
             EditShare(
                 edit=record.id,
                 fact=fact_line(record),
-                state="active" if record.id in active else "reverted",
+                state=_state(record.id, active, met),
                 coefficient=all_.coefficient,
                 low=all_.low,
                 high=all_.high,

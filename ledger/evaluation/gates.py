@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from ledger.errors import InvalidInput
 
@@ -54,3 +55,6 @@ class Gate:
         if broken > self.max_broken:
             found.append(f"{broken} earlier edits stopped holding, {self.max_broken} may")
         return found
+
+
+DEFAULT_GATE: Final = Gate()

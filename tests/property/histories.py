@@ -9,8 +9,10 @@ for active in case.steps: ...
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +34,7 @@ class Entry(NamedTuple):
     version: int
     op: str
     edits: tuple[int, ...]
+    payload: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ ESCAPES = {
 KEYS = {"base_tensor": ("model_id", "parameter"), "object": ("oid",)}
 LATER = {"edit": ("valid_from", "valid_until", "source")}
 NUMBERS = ("id", "batch_id", "model_id", "entry_seq", "hash")
+STEPS = {"apply": set.union, "reapply": set.union, "revert": set.difference}
+STEPS |= dict.fromkeys(("swap", "switch", "merge"), set.symmetric_difference)
 MEANING = {
     *("config.json", "generation_config.json", "tokenizer.json", "tokenizer.model"),
     "tokenizer_config.json",
@@ -216,12 +218,9 @@ def active(entries: Iterable[Row], version: int) -> list[int]:
     order: list[int] = []
     chosen: set[int] = set()
     for entry in sorted(entries, key=lambda row: row["seq"]):
-        if entry["version"] > version or entry["op"] not in ("apply", "revert", "reapply", "swap"):
+        if entry["version"] > version or entry["op"] not in STEPS:
             continue
         edits = json.loads(entry["edits"])
         order += [edit for edit in edits if edit not in order]
-        if entry["op"] == "swap":
-            chosen = chosen ^ set(edits)
-        else:
-            chosen = chosen - set(edits) if entry["op"] == "revert" else chosen | set(edits)
+        chosen = STEPS[entry["op"]](chosen, set(edits))
     return [edit for edit in order if edit in chosen]

@@ -29,7 +29,12 @@ ALONE = {
     "ledger/heatmap.py": {"matplotlib"},
     "ledger/analysis/plots.py": {"matplotlib"},
 }
-PURE = {"ledger/history.py": {"ledger.errors"}, "ledger/chain.py": set(), "ledger/models.py": set()}
+PURE = {
+    "ledger/history.py": {"ledger.errors", "ledger.lines"},
+    "ledger/lines.py": {"ledger.errors"},
+    "ledger/chain.py": set(),
+    "ledger/models.py": set(),
+}
 STORE_WRITERS = {
     *("store/atomic.py", "store/surgery.py", "store/staging.py", "store/filesystem.py"),
 }

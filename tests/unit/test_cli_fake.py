@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 
 from cli.main import main
 from editors.requests import EditRequest
-from ledger import shares, views
+from ledger import branches, shares, views
 from ledger.auditing.views import (
     AuditView,
     EditShare,
@@ -143,6 +143,30 @@ STEPS = (BisectStep(1, "good", " London"), BisectStep(2, "bad", " Paris"))
 BROKEN = BisectView(1, 2, "apply", (3,), {3: FACT}, True, (), STEPS)
 ROW = views.TestRow(1, FACT, {"reliability": 1.0}, {"reliability": 0.5}, "Paris", True)
 
+MAIN = branches.BranchView("main", 3, True, (1, 2), 3, (), ())
+TRIAL = branches.BranchView("trial", 2, False, (1, 4), 1, (4,), (2,))
+ASKED = branches.Contradiction(
+    "Ada Lovelace", "{} was born in", 2, "Paris", 4, "Rome", "London", None
+)
+MERGED = branches.MergeView(
+    outcome="merged",
+    branch="trial",
+    into="main",
+    version=4,
+    common=1,
+    theirs=2,
+    weights_digest=SHA,
+    added=(4,),
+    removed=(2,),
+    conflicts=(replace(ASKED, chosen="theirs"),),
+    moved=(branches.Moved(1, FACT, 0.75, (shares.Share(4, 0.5),)),),
+    threshold=0.4,
+    metrics={"reliability": 1.0},
+    broken=(1,),
+    rows=(ROW,),
+    notes=("a note",),
+)
+
 SHARE = Share(0.998, 0.99, 1.006, "present")
 AUDIT = AuditView(
     checkpoint="merged",
@@ -192,8 +216,8 @@ class FakeLedger:
     def status(self):
         return self._do("status", STATUS)
 
-    def log(self, limit=None):
-        return self._do("log", [LOG], limit)
+    def log(self, limit=None, branch=None):
+        return self._do("log", [LOG], limit, branch)
 
     def show(self, ref):
         return self._do("show", EDIT, ref)
@@ -207,6 +231,38 @@ class FakeLedger:
 
     def tags(self):
         return self._do("tags", {"best": 2})
+
+    def branches(self):
+        return self._do("branches", [TRIAL, MAIN])
+
+    def branch(self, name, at="HEAD", *, note=""):
+        return self._do("branch", 3, name, at, note=note)
+
+    def close_branch(self, name, *, note=""):
+        return self._do("close_branch", 3, name, note=note)
+
+    def switch(self, name, *, note=""):
+        view = branches.SwitchView(name, "main", 4, 2, (4,), (1, 2), SHA)
+        return self._do("switch", view, name, note=note)
+
+    def merge(
+        self,
+        name,
+        *,
+        take=(),
+        rest=None,
+        allow_interference=False,
+        threshold=None,
+        resolve=False,
+        ridge=0.0,
+        gate=GATE,
+        dry_run=False,
+        note="",
+        author=None,
+    ):
+        given = {"take": take, "rest": rest, "allow_interference": allow_interference}
+        given |= {"threshold": threshold, "resolve": resolve, "ridge": ridge, "gate": gate}
+        return self._do("merge", MERGED, name, **given, dry_run=dry_run, note=note)
 
     def edit(self, request, **options):
         if progress := options.pop("progress", None):

@@ -17,8 +17,13 @@ OUTCOME = (
     "assumed disturbs"
 )
 STATUS_KEYS = "schema ledger version active reverted rejected weights_digest head base tags entries"
-STATUS_KEYS += " expired"
+STATUS_KEYS += " expired branch branches elsewhere"
 CHANGE = "schema op edits version weights_digest tag notes retest resolved disturbs dry_run back"
+CHANGE += " branch"
+MERGE = (
+    "schema outcome branch into version common theirs weights_digest added removed left_out "
+    "conflicts moved threshold reasons metrics broken rows resolved notes"
+)
 ANALYSIS = "schema kind versions settings metrics content entry object"
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
 
@@ -33,12 +38,20 @@ CASES = [
         ("show", "1"),
         "show",
         "schema id hash active rejected fact method layers hparams metrics details delta "
-        "created_at author note batch probes supersedes superseded_by",
+        "created_at author note batch probes supersedes superseded_by branch elsewhere",
     ),
     (("status",), "status", STATUS_KEYS),
     (("diff", "v1", "v3"), "diff", "schema old new added removed facts parameters"),
     (("tag",), "tag", "schema tags"),
     (("tag", "best", "v2"), "tag", "schema name version"),
+    (("branch",), "branch", "schema branches"),
+    (("branch", "trial"), "branch", "schema name version closed"),
+    (
+        ("switch", "trial"),
+        "switch",
+        "schema branch left version like added removed weights_digest",
+    ),
+    (("merge", "trial"), "merge", MERGE),
     (("revert", "1"), "revert", CHANGE),
     (("reapply", "1"), "reapply", CHANGE),
     (("undo",), "undo", CHANGE),

@@ -18,6 +18,7 @@ WANTED = {
     *("kel tag", "kel revert", "kel reapply", "kel undo", "kel replay", "kel test", "kel verify"),
     *("kel audit", "kel identify", "kel resolve", "kel facts"),
     "kel bisect",
+    *("kel branch", "kel switch", "kel merge"),
     "kel interference",
     *("kel trace", "kel lens", "kel activations", "kel layers"),
     *(

@@ -13,7 +13,7 @@ import pytest
 
 from cli.errors import Interrupted, describe
 from cli.main import COMMANDS, OUTPUT_CLOSED
-from ledger import moving, records, released, shares, views
+from ledger import branches, moving, records, released, shares, views
 from ledger.auditing import views as audited
 from ledger.bisect import BisectStep, BisectView
 from ledger.errors import exit_code_of
@@ -43,6 +43,8 @@ DOCUMENTS = {
     "kel.show/1": views.EditView,
     "kel.diff/1": views.DiffView,
     "kel.revert/1": views.ChangeOutcome,
+    "kel.switch/1": branches.SwitchView,
+    "kel.merge/1": branches.MergeView,
     "kel.replay/1": views.ReplayView,
     "kel.test/1": views.TestView,
     "kel.interference/1": shares.InterferenceView,
@@ -136,6 +138,9 @@ def test_what_lies_inside_a_document_is_named():
         (views.BatchOutcome, "kel.revert/1"),
         (views.PartView, "kel.stats/1"),
         (BisectStep, "kel.bisect/1"),
+        (branches.BranchView, "kel.branch/1"),
+        (branches.Contradiction, "kel.merge/1"),
+        (branches.Moved, "kel.merge/1"),
         *((view, "kel.audit/1") for view in (audited.EditShare, audited.Share, audited.Group)),
         *((view, "kel.audit/1") for view in (audited.TensorView, audited.Reading, audited.Said)),
         (shares.InterferenceRow, "kel.interference/1"),

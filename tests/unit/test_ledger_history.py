@@ -13,7 +13,8 @@ from ledger.errors import (
     NotActive,
     UnknownRevision,
 )
-from ledger.history import CHANGING, Change, History, check_tag_name
+from ledger.history import CHANGING, Change, History
+from ledger.lines import check_tag_name
 
 INIT = Change(1, 0, "init", ())
 

@@ -1,0 +1,82 @@
+"""The history as `kel log` shows it: each entry with the facts it is about, and its branch.
+
+Promise: built from the database alone; no torch, no model.
+
+    log(journal, limit=20)[0].facts
+    log(journal, None, branch="trial")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+from ledger.history import CHANGING
+from ledger.inspection import entries_backwards, fact_line
+from ledger.journal import Journal
+from ledger.records import EditRecord, EntryRecord
+from ledger.views import LogView
+
+
+def log(journal: Journal, limit: int | None, branch: str | None = None) -> list[LogView]:
+    """The history, newest first; with `branch`, what was recorded on it.
+
+    Raises: UnknownRevision.
+    """
+    lines = journal.history().lines
+    if branch is None:
+        entries = journal.entries(limit=limit, newest_first=True)
+    else:
+        lines.tip(branch)
+        own = (e for e in entries_backwards(journal) if lines.branch_of(e.version) == branch)
+        entries = tuple(islice(own, limit))
+    wanted = sorted({edit for entry in entries for edit in entry.edits})
+    edits = journal.edits(wanted) if wanted else ()
+    again = _again(journal, edits)
+    facts = {edit.id: fact_line(edit) + again.get(edit.id, "") for edit in edits}
+    names: dict[int, list[str]] = {}
+    for name, version in journal.tags().items():
+        names.setdefault(version, []).append(name)
+    return [_line(e, facts, names, lines.branch_of(e.version)) for e in entries]
+
+
+def _again(journal: Journal, edits: Sequence[EditRecord]) -> dict[int, str]:
+    """Edit -> ' (edited again, before: edit 3)' where its subject and prompt were edited before.
+
+    An edit of another branch was not before it.
+    """
+    if not edits:
+        return {}
+    history = journal.history()
+    made = {e: c.version for c in history.changes if c.op == "apply" for e in c.edits}
+    earlier: dict[tuple[str, str], list[int]] = {}
+    found: dict[int, str] = {}
+    for number, *fact in journal.about(edit.subject for edit in edits):
+        line = earlier.setdefault((fact[0], fact[1]), [])
+        here = made.get(number, history.head)
+        if before := [e for e in line if history.lines.came(here, made[e])]:
+            found[number] = f" (edited again, before: edit {before[-1]})"
+        if number in made:
+            line.append(number)
+    return found
+
+
+def _line(
+    entry: EntryRecord, facts: Mapping[int, str], names: Mapping[int, list[str]], branch: str
+) -> LogView:
+    moved = entry.op in CHANGING or entry.op == "init"
+    return LogView(
+        seq=entry.seq,
+        version=entry.version,
+        op=entry.op,
+        edits=entry.edits,
+        facts=tuple(facts[edit] for edit in entry.edits),
+        payload=entry.payload,
+        weights_digest=entry.weights_digest,
+        author=entry.author,
+        note=entry.note,
+        created_at=entry.created_at,
+        hash=entry.hash,
+        tags=tuple(names.get(entry.version, ())) if moved else (),
+        branch=branch,
+    )
