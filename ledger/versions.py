@@ -162,13 +162,21 @@ class Versions:
         """
         entry = self.checkpoint.entry(self.key(parameter))
         tensor = from_raw(entry, self.checkpoint.own(entry.name))
+        self.expect(parameter, digest(tensor))
+        return tensor
+
+    def expect(self, parameter: str, found: str) -> None:
+        """Compare a digest of the base's tensor with the one that is recorded, if one is.
+
+        Raises: BaseMismatch.
+        """
         recorded = self._journal.base_tensors().get(parameter)
-        if recorded is not None and digest(tensor) != recorded.sha256:
+        if recorded is not None and found != recorded.sha256:
+            entry = self.checkpoint.entry(self.key(parameter))
             raise BaseMismatch(
                 f"{entry.name} in {entry.file} is not the tensor this ledger was made for; "
                 "restore the base"
             )
-        return tensor
 
     def key(self, parameter: str) -> str:
         """The checkpoint's name of a module parameter (they may differ in a leading part).

@@ -40,7 +40,16 @@ from store.layout import is_oid
 if TYPE_CHECKING:
     from store.buffers import BytesLike
 
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "TensorEntry", "read_tensor", "tensor_digest"]
+__all__ = [
+    "INDEX",
+    "SINGLE",
+    "Checkpoint",
+    "TensorEntry",
+    "chunked_digest",
+    "read_rows",
+    "read_tensor",
+    "tensor_digest",
+]
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
@@ -114,7 +123,7 @@ class Checkpoint:
         """`tensor_digest` of one tensor, read in chunks. Raises: as `raw`."""
         entry = self.entry(name)
         with opened(entry.file) as fd:
-            return _digest(
+            return chunked_digest(
                 entry.dtype, entry.shape, _chunks(fd, entry.start, entry.end, entry.file)
             )
 
@@ -144,6 +153,20 @@ def read_tensor(entry: TensorEntry) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.frombuffer(data, np.uint8)
 
 
+def read_rows(
+    entry: TensorEntry, count: int, start: int, stop: int
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """The raw bytes of rows `start` to `stop` of a tensor that has `count`, the caller's to change.
+
+    Raises: as `raw`.
+    """
+    width = entry.nbytes // max(count, 1)
+    data = np.empty((stop - start) * width, np.uint8)
+    with opened(entry.file) as fd:
+        pread_into(fd, data.data, entry.start + start * width, entry.file)
+    return data
+
+
 def tensor_digest(dtype: str, shape: Sequence[int], raw: BytesLike) -> str:
     """sha256 of the ASCII line `"{dtype} {d0}x{d1}...\\n"` and the raw little-endian bytes.
 
@@ -151,10 +174,11 @@ def tensor_digest(dtype: str, shape: Sequence[int], raw: BytesLike) -> str:
     in its line (`"F32 \\n"`). dtype is the safetensors name ("BF16", "F16", "F32", ...).
     """
     view = byte_view(raw)
-    return _digest(dtype, shape, (view[i : i + CHUNK] for i in range(0, view.nbytes, CHUNK)))
+    return chunked_digest(dtype, shape, (view[i : i + CHUNK] for i in range(0, view.nbytes, CHUNK)))
 
 
-def _digest(dtype: str, shape: Sequence[int], chunks: Iterable[bytes | memoryview]) -> str:
+def chunked_digest(dtype: str, shape: Sequence[int], chunks: Iterable[bytes | memoryview]) -> str:
+    """`tensor_digest` of raw bytes that come in pieces."""
     hasher = hashlib.sha256(f"{dtype} {'x'.join(map(str, shape))}\n".encode("ascii"))
     for chunk in chunks:
         hasher.update(chunk)

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from editors.delta import LowRank, ParameterDelta
 from ledger.auditing.asking import said
-from ledger.auditing.deployed import Deployed, open_deployed, stored
+from ledger.auditing.deployed import Deployed, open_deployed
 from ledger.auditing.explain import Explained, Tensors, explain
-from ledger.auditing.identity import Likeness, compare, identify
+from ledger.auditing.identity import Joint, Likeness, compare, identify
+from ledger.auditing.matrices import Rows, Stored, digest, norm
 from ledger.auditing.reading import readings
 from ledger.auditing.regression import System
 from ledger.auditing.verdicts import combined, judged, overall
@@ -50,6 +51,7 @@ class Found:
 
     shares: dict[int, dict[str, Share]] = field(default_factory=dict)
     groups: list[Group] = field(default_factory=list)
+    joint: list[Joint] = field(default_factory=list)
     tensors: list[TensorView] = field(default_factory=list)
     spikes: dict[str, LowRank] = field(default_factory=dict)
 
@@ -120,7 +122,9 @@ def _touched(
 ) -> None:
     """A parameter that edits of the ledger change."""
     versions = workspace.versions
-    base, tensor = versions.base(parameter), deployed.tensor(versions.key(parameter))
+    base = Stored.of(versions.checkpoint, versions.key(parameter))
+    versions.expect(parameter, digest(base))
+    tensor = deployed.tensor(versions.key(parameter))
     view = _unreadable(versions.key(parameter), base, tensor, len(parts))
     if view is None and tensor is not None:
         system = System.of([change for _, change in parts], transposed=versions.transposed)
@@ -145,21 +149,14 @@ def _share(parameter: str, parts: Parts, system: System, result: Explained, foun
         for edit in edits:
             found.shares.setdefault(edit, {})[parameter] = share
     doubtful = [n for n, share in enumerate(shares) if share.verdict == "ambiguous"]
-    sigma = _sigma(system, result)
     for members in _nearly_alike(system.correlation, doubtful):
-        total, error = system.together(members, result.coefficients)
-        share = judged(total, error * sigma)
+        units = system.units(members)
+        total, error = result.together(members, units)
+        share = judged(total, error)
         edits = tuple(edit for n in members for edit in parts[n][0])
         found.groups.append(Group(parameter, edits, total, share.low, share.high))
-
-
-def _sigma(system: System, result: Explained) -> float:
-    """The noise the errors were made with."""
-    finite = torch.isfinite(result.errors) & (system.spread > 0)
-    if not bool(finite.any()):
-        return 0.0
-    place = int(finite.nonzero()[0])
-    return float(result.errors[place] / system.spread[place])
+        each = tuple(zip((parts[n][0] for n in members), units.tolist(), strict=True))
+        found.joint.append(Joint(each, total, error))
 
 
 def _nearly_alike(correlation: Tensor, doubtful: Sequence[int]) -> list[list[int]]:
@@ -182,17 +179,17 @@ def _nearly_alike(correlation: Tensor, doubtful: Sequence[int]) -> list[list[int
 
 def _untouched(workspace: Workspace, deployed: Deployed, name: str, found: Found) -> TensorView:
     """A tensor that no edit of the ledger changes, and that is not the base's."""
-    base, tensor = stored(workspace.versions.checkpoint, name), deployed.tensor(name)
+    base, tensor = Stored.of(workspace.versions.checkpoint, name), deployed.tensor(name)
     view = _unreadable(name, base, tensor, 0)
     if view is not None or tensor is None:
         return view or TensorView(name, 0, "missing", None)
     result = explain(Tensors(base, tensor, None), None)
-    transposed = workspace.versions.transposed and base.ndim == 2
+    transposed = workspace.versions.transposed and len(base.shape) == 2
     _keep_spikes(name, result, transposed, found)
     return _view(name, base, tensor, result, 0)
 
 
-def _unreadable(name: str, base: Tensor, tensor: Tensor | None, edits: int) -> TensorView | None:
+def _unreadable(name: str, base: Rows, tensor: Rows | None, edits: int) -> TensorView | None:
     if tensor is None:
         return TensorView(name, edits, "missing", None)
     dtype = NAMES.get(tensor.dtype)
@@ -208,8 +205,8 @@ def _keep_spikes(parameter: str, result: Explained, transposed: bool, found: Fou
         found.spikes[parameter] = LowRank(left.contiguous(), right.contiguous())
 
 
-def _view(name: str, base: Tensor, tensor: Tensor, result: Explained, edits: int) -> TensorView:
-    size = float(torch.linalg.vector_norm(base.float()))
+def _view(name: str, base: Rows, tensor: Rows, result: Explained, edits: int) -> TensorView:
+    size = norm(base)
     return TensorView(
         name=name,
         edits=edits,
@@ -238,7 +235,13 @@ def viewed(
         verdict=verdict,
         reasons=reasons,
         identity=identify(
-            workspace, spec, likeness, by["present"], by["ambiguous"] + by["partial"], verdict
+            workspace,
+            spec,
+            likeness,
+            by["present"],
+            by["ambiguous"] + by["partial"],
+            found.joint,
+            verdict,
         ),
         counts={"known": len(edits), **{w: len(by[w]) for w in _WORDS if by[w]}, **_states(found)},
         edits=edits,

@@ -1,7 +1,7 @@
 """A model as it was deployed: only its weights, seen as tensors of the base.
 
 Promise: nothing in the folder but weights and the adapter's own arithmetic is believed: no
-manifest, no card. One tensor is read at a time.
+manifest, no card. Tensors are read where they lie, by rows.
 
 Rules: a folder of safetensors, sharded or not; a PEFT LoRA adapter, which stands for the base plus
 its product; or a Hub id. Names may differ from the base's by a leading part. Weights that are
@@ -9,7 +9,7 @@ packed by a quantiser have to be unpacked first. A copy in a wider dtype that ho
 the base's dtype counts as stored in that one.
 
     deployed = open_deployed("merged/", None, workspace.versions)
-    deployed.tensor("model.layers.3.mlp.down_proj.weight")       # as stored, or None
+    deployed.tensor("model.layers.3.mlp.down_proj.weight")[:10]  # rows as stored; or None
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from editors.delta import LowRank
 from ledger.adapter import CONFIG, WEIGHTS
+from ledger.auditing.matrices import Added, Rows, Stored
 from ledger.base import locate
 from ledger.errors import BaseMismatch, InvalidInput
 from ledger.versions import Versions
@@ -53,7 +53,7 @@ class Deployed(Protocol):
     def kind(self) -> str: ...
     @property
     def extra(self) -> tuple[str, ...]: ...
-    def tensor(self, name: str) -> Tensor | None: ...
+    def tensor(self, name: str) -> Rows | None: ...
 
 
 def open_deployed(spec: str, revision: str | None, versions: Versions) -> Deployed:
@@ -84,15 +84,11 @@ class Adapter:
     kind: str = "adapter"
     extra: tuple[str, ...] = ()
 
-    def tensor(self, name: str) -> Tensor | None:
+    def tensor(self, name: str) -> Rows | None:
         """The base's tensor as stored, or base + product in float32 where the adapter acts."""
-        base = stored(self.versions.checkpoint, name)
+        base = Stored.of(self.versions.checkpoint, name)
         change = self.changes.get(name)
-        if change is None:
-            return base
-        product = change.u.double() @ change.v.double()
-        total = base.double() + (product.T if self.versions.transposed else product)
-        return total.float()
+        return base if change is None else Added(base, change, self.versions.transposed)
 
 
 class Merged:
@@ -114,28 +110,13 @@ class Merged:
         """Its tensors that the base does not have."""
         return tuple(sorted(set(self._checkpoint.names()) - set(self._names.values())))
 
-    def tensor(self, name: str) -> Tensor | None:
+    def tensor(self, name: str) -> Rows | None:
         """The tensor that stands for the base's `name`; None if there is none."""
         if name not in self._names:
             return None
-        found = stored(self._checkpoint, self._names[name])
+        found = Stored.of(self._checkpoint, self._names[name])
         dtype = self._base.entry(name).dtype
-        return _narrowed(found, DTYPES[dtype]) if dtype in DTYPES else found
-
-
-def stored(checkpoint: Checkpoint, name: str) -> Tensor:
-    """A tensor in its own dtype, in memory of its own; one that holds no weights as bytes."""
-    entry = checkpoint.entry(name)
-    raw = checkpoint.own(name)
-    return from_raw(entry, raw) if entry.dtype in DTYPES else torch.from_numpy(raw)
-
-
-def _narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """In the base's dtype, where that loses nothing."""
-    if tensor.dtype != torch.float32 or dtype == torch.float32:
-        return tensor
-    narrow = tensor.to(dtype)
-    return narrow if torch.equal(narrow.float(), tensor) else tensor
+        return found.narrowed(DTYPES[dtype]) if dtype in DTYPES else found
 
 
 def _paired(base: list[str], found: list[str]) -> dict[str, str]:

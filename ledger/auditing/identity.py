@@ -9,15 +9,14 @@ the version does not touch has the base's bytes, and every other one has the rec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from ledger.auditing.deployed import Deployed, stored
+from ledger.auditing.deployed import Deployed
+from ledger.auditing.matrices import Stored, digest, same
+from ledger.auditing.verdicts import ERRORS, NEAR
 from ledger.auditing.views import IdentityView
-from ledger.weights import NAMES, digest
+from ledger.weights import NAMES
 from ledger.workspace import Workspace
 
 
@@ -31,8 +30,25 @@ class Likeness:
     versions: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Joint:
+    """What nearly collinear changes hold together, and its standard error.
+
+    members: the edits of each change and what it is in units of the first.
+    """
+
+    members: tuple[tuple[tuple[int, ...], float], ...]
+    total: float
+    error: float
+
+    def fits(self, active: Set[int]) -> bool:
+        """Whether a version with these edits would hold as much."""
+        wanted = sum(unit for edits, unit in self.members if active & {*edits})
+        return abs(self.total - wanted) <= max(NEAR, ERRORS * self.error)
+
+
 def compare(workspace: Workspace, deployed: Deployed) -> Likeness:
-    """Walk all tensors of the base once, two in memory at a time."""
+    """Walk all tensors of the base once, in blocks of rows."""
     versions = workspace.versions
     parameters = {versions.key(p): p for p in workspace.journal.base_tensors()}
     recorded = _recorded(workspace, list(parameters.values()))
@@ -40,8 +56,7 @@ def compare(workspace: Workspace, deployed: Deployed) -> Likeness:
     whole = set(range(workspace.journal.history().head + 1)) if not deployed.extra else set[int]()
     for name in versions.checkpoint.names():
         found = deployed.tensor(name)
-        base = stored(versions.checkpoint, name)
-        if found is not None and _same(found, base):
+        if found is not None and same(found, Stored.of(versions.checkpoint, name)):
             alike.add(name)
         if name in parameters:
             sha = digest(found) if found is not None and found.dtype in NAMES else ""
@@ -50,14 +65,6 @@ def compare(workspace: Workspace, deployed: Deployed) -> Likeness:
         elif name not in alike:
             whole = set()
     return Likeness(frozenset(alike), matching, tuple(sorted(whole)))
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    """Bit for bit: -0 is not 0, and NaN is itself."""
-    if one.dtype != other.dtype or one.shape != other.shape:
-        return False
-    raw = [t.contiguous().reshape(-1).view(torch.uint8) for t in (one, other)]
-    return torch.equal(*raw)
 
 
 def _recorded(workspace: Workspace, parameters: list[str]) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -79,9 +86,13 @@ def identify(
     likeness: Likeness,
     present: Iterable[int] = (),
     unclear: Iterable[int] = (),
+    joint: Sequence[Joint] = (),
     verdict: str = "clean",
 ) -> IdentityView:
-    """The versions by digest, else those with exactly these edits, else the nearest."""
+    """The versions by digest, else those with exactly these edits, else the nearest.
+
+    Of the edits that are `unclear` one by one, those of a `joint` sum count by that.
+    """
     history = workspace.journal.history()
     names = {version: name for name, version in workspace.journal.tags().items()}
     if likeness.versions:
@@ -89,7 +100,10 @@ def identify(
         return IdentityView(checkpoint, "digest", likeness.versions, tags)
     doubt, carried = set(unclear), set(present)
     sets = {v: set(history.active(v)) for v in range(history.head + 1)}
-    away = {v: len((active - doubt) ^ carried) for v, active in sets.items()}
+    away = {
+        v: len((active - doubt) ^ carried) + sum(not sums.fits(active) for sums in joint)
+        for v, active in sets.items()
+    }
     least = min(away.values())
     nearest = tuple(v for v, distance in away.items() if distance == least)
     chosen = nearest if least == 0 else nearest[-1:]

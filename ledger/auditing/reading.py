@@ -65,7 +65,7 @@ def _linear(workspace: Workspace, deployed: Deployed, parameter: str) -> Tensor:
     """The deployed matrix, [d_out, d_in] float32."""
     versions = workspace.versions
     tensor = deployed.tensor(versions.key(parameter))
-    matrix = versions.base(parameter) if tensor is None else tensor
+    matrix = versions.base(parameter) if tensor is None else tensor[:]
     return (matrix.T if versions.transposed else matrix).float()
 
 

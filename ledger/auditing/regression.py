@@ -16,7 +16,7 @@ ranks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,25 +24,32 @@ import torch
 from torch import Tensor
 
 from editors.delta import LowRank, ParameterDelta
-
-Block = tuple[slice, Tensor]
+from ledger.auditing.matrices import Difference
 
 _SINGULAR = 1e-9  # eigenvalues below, relative to a unit diagonal, are directions nothing tells of
+_AT_ONCE = 128  # components that are widened to float64 at a time
 _PAIRS = 400  # so many components give enough mismatched pairs to know the noise from
 _HIDDEN = 1e-6  # share of a component in such a direction from which it counts as not told
 
 
 @dataclass(frozen=True, eq=False)
 class Products:
-    """b [n] = <X_i, D>; `energy` = ||D||^2; `pair`: the size of products that mean nothing.
+    """b [n] = <X_i, D>, and what D says of noise.
 
-    `pair` is the median of |u_i^T D v_j| / (|u_i| |v_j|) over i != j, as a standard deviation: what
-    noise shaped like D leaves in a product. Zero for fewer than two components.
+    rows [rows] and cols [cols]: the energy ||D||^2 row by row and column by column. `lean`: how
+    much larger products that mean nothing are than they would be, were the entries of D
+    independent; from the median of |u_i^T D v_j| over i != j, 1 for fewer than two components.
     """
 
     b: Tensor
-    energy: float
-    pair: float
+    rows: Tensor
+    cols: Tensor
+    lean: float
+
+    @property
+    def energy(self) -> float:
+        """||D||^2."""
+        return float(self.rows.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +87,12 @@ class System:
         gram = _gram(left, right, owner, dense, len(changes))
         return cls(left.contiguous(), right.contiguous(), owner, dense, gram)
 
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> System:
+        """No known change of a parameter of this shape."""
+        left, right = torch.zeros(shape[0], 0), torch.zeros(0, shape[1])
+        return cls(left, right, torch.zeros(0, dtype=torch.int64), {}, torch.zeros(0, 0).double())
+
     @property
     def n(self) -> int:
         """Number of components."""
@@ -94,42 +107,42 @@ class System:
     def _norms(self) -> Tensor:
         return self.gram.diagonal().clamp_min(1e-300).sqrt()
 
-    def products(self, blocks: Iterable[Block]) -> Products:
-        """Walk a difference D once.
-
-        Shapes: blocks of rows that cover [rows, cols], float32.
-        """
+    def products(self, difference: Difference) -> Products:
+        """Walk a difference D once."""
         b = torch.zeros(self.n, dtype=torch.float64)
         few = self.left[:, :_PAIRS]
         pairs = torch.zeros(few.shape[1], len(self.owner), dtype=torch.float64)
-        energy = 0.0
-        for rows, block in blocks:
-            size = float(torch.linalg.vector_norm(block, dtype=torch.float64)) ** 2
-            if size == 0.0:
+        height, width = (torch.zeros(n, dtype=torch.float64) for n in difference.shape)
+        for rows, block in difference.blocks():
+            squares = block.double().square_()
+            height[rows] = squares.sum(dim=1)
+            if float(height[rows].max()) == 0.0:
                 continue
-            energy += size
+            width += squares.sum(dim=0)
             image = block @ self.right.T  # [rows, q]
             b.index_add_(0, self.owner, (self.left[rows] * image).sum(dim=0, dtype=torch.float64))
             pairs += few[rows].T @ image
             for number, matrix in self.dense.items():
                 b[number] += (matrix[rows] * block).sum(dtype=torch.float64)
-        return Products(b, energy, self._pair(pairs))
+        return Products(b, height, width, self._lean(pairs, height, width))
 
-    def _pair(self, pairs: Tensor) -> float:
-        left = torch.linalg.vector_norm(self.left[:, : pairs.shape[0]], dim=0).double()
-        right = torch.linalg.vector_norm(self.right, dim=1).double()
-        unit = pairs / torch.outer(left, right).clamp_min(1e-300)
+    def _lean(self, pairs: Tensor, rows: Tensor, cols: Tensor) -> float:
+        left = self.left[:, : pairs.shape[0]].double().square().T @ rows
+        right = self.right.double().square() @ cols
+        wanted = torch.outer(left, right) / rows.sum().clamp_min(1e-300)  # variances, [pairs, q]
         others = self.owner[: pairs.shape[0], None] != self.owner[None, :]
+        others &= wanted > 0
         if not bool(others.any()):
-            return 0.0
-        return float(unit[others].abs().median()) / 0.6745
+            return 1.0
+        return float((pairs.abs() / wanted.sqrt())[others].median()) / 0.6745
 
     def change(self, rows: slice, coefficients: Tensor) -> Tensor:
         """Rows of sum_i c_i X_i. Shapes: coefficients [n] -> [rows, cols], float64."""
         weights = coefficients[self.owner]
-        used = weights.nonzero().flatten()
-        left = self.left[rows][:, used].double() * weights[used]
-        total = left @ self.right[used].double()
+        left = self.left[rows].double()
+        total = torch.zeros(left.shape[0], self.right.shape[1], dtype=torch.float64)
+        for used in torch.split(weights.nonzero().flatten(), _AT_ONCE):
+            total.addmm_(left[:, used] * weights[used], self.right[used].double())
         for number, matrix in self.dense.items():
             if float(coefficients[number]) != 0.0:
                 total += matrix[rows].double() * float(coefficients[number])
@@ -145,24 +158,40 @@ class System:
 
         The square root of the diagonal of G^-1, for noise of variance 1 in every entry of D.
         """
-        inverse, hidden = self._inverse
-        known = inverse.diagonal().clamp_min(0).sqrt() / self._norms
-        return torch.where(hidden, torch.inf, known)
+        return self.errors(self.covariance())
 
-    def together(self, members: Sequence[int], coefficients: Tensor) -> tuple[float, float]:
-        """What a group of nearly collinear components holds, in units of its first; error at unit
-        noise. Shapes: coefficients [n]."""
-        unit = self.correlation[members[0], list(members)] * self._norms[list(members)]
-        unit = unit / self._norms[members[0]]
-        chosen = torch.zeros(self.n, dtype=torch.float64)
-        chosen[list(members)] = unit / self._norms[list(members)]
-        variance = float(chosen @ self._inverse[0] @ chosen)
-        return float(coefficients[list(members)] @ unit), max(variance, 0.0) ** 0.5
+    def covariance(self, products: Products | None = None) -> Tensor:
+        """Of the coefficients, [n, n] float64: G^-1 M G^-1 with M the covariance of b.
+
+        The variance of an entry of D is taken to be a share of its row times one of its column, as
+        far as `products` tell; without them it is 1 everywhere and M = G.
+        Source: White (1980), with a separable variance in place of one for every entry.
+        """
+        inverse = self._inverse[0] / torch.outer(self._norms, self._norms)
+        if products is None:
+            return inverse
+        height, width = (v.mul(len(v) / v.sum()).sqrt() for v in (products.rows, products.cols))
+        left = self.left.double() * height[:, None]
+        dense = {n: w.double() * height[:, None] * width for n, w in self.dense.items()}
+        moment = _gram(left, self.right.double() * width, self.owner, dense, self.n)
+        return inverse @ moment @ inverse
+
+    def errors(self, covariance: Tensor) -> Tensor:
+        """Standard errors [n] of a covariance; infinite where nothing tells."""
+        known = covariance.diagonal().clamp_min(0).sqrt()
+        return torch.where(self._inverse[1], torch.inf, known)
+
+    def units(self, members: Sequence[int]) -> Tensor:
+        """What nearly collinear components are in units of the first, [members]."""
+        chosen = list(members)
+        return self.correlation[chosen[0], chosen] * self._norms[chosen] / self._norms[chosen[0]]
 
     @cached_property
     def _inverse(self) -> tuple[Tensor, Tensor]:
         """(inverse of the correlation matrix [n, n], components that lie in its null space [n])."""
         matrix = self.correlation
+        if not self.n:
+            return matrix, torch.zeros(0, dtype=torch.bool)
         factor, info = torch.linalg.cholesky_ex(matrix)
         if int(info) == 0 and float(factor.diagonal().min()) ** 2 > _SINGULAR:
             return torch.cholesky_inverse(factor), torch.zeros(self.n, dtype=torch.bool)

@@ -1,7 +1,7 @@
 """What a weight difference looks like that no known change explains: edits, noise, or a lattice.
 
-Promise: no full decomposition of a large matrix; a few products with thin ones. The same matrix
-gives the same findings on every run.
+Promise: no full decomposition of a large matrix, and no copy of it; a few walks over its blocks,
+for products with thin ones. The same matrix gives the same findings on every run.
 
 Rules: leading singular values come from a randomised range finder (Halko et al. 2011) on the matrix
 with its rows brought to one scale, so that the noise of a quantiser with a step for each row is
@@ -10,7 +10,7 @@ same entries with random signs (Hong, Sheng and Dobriban 2020): random signs kee
 entry and destroy what is low rank. Level counts compare how many different values a stretch of a
 row has with how many the base has there.
 
-    found = spectrum(residual)            # [rows, cols]
+    found = spectrum(Difference(deployed, predicted))
     found.spikes, found.effective_rank, found.gap
     levels(weights, base)                 # 15 for 4 bits, None where there is no lattice
 """
@@ -18,17 +18,18 @@ row has with how many the base has there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from ledger.auditing.matrices import Block, Difference, Rows, blocks, sampled, size
+
 _LEADING = 24  # singular values that are looked at
 _EXTRA = 8
 _POWERS = 2
 _MARGIN = 1.2  # over the largest singular value of the same entries with random signs
-_ROWS = 512  # rows of a block
 _SAMPLE = 64  # rows whose values are counted
 _STRETCHES = (32, 64, 128)
 _FEWER = 0.8  # of the base's different values: what is below lies on a lattice
@@ -60,21 +61,21 @@ class Spectrum:
 NOTHING: Final = Spectrum(0.0, 0.0, 0.0, 0, torch.zeros(0, 0), torch.zeros(0, 0))
 
 
-def spectrum(residual: Tensor) -> Spectrum:
-    """Leading directions of a residual [rows, cols], float32, and how many are more than noise."""
+def spectrum(residual: Difference) -> Spectrum:
+    """Leading directions of a residual, and how many are more than noise."""
     rows, cols = residual.shape
-    norm = float(torch.linalg.vector_norm(residual, dtype=torch.float64))
+    sizes = torch.cat([torch.linalg.vector_norm(b, dim=1, dtype=torch.float64) for _, b in
+                       residual.blocks()])  # fmt: skip
+    norm = float(torch.linalg.vector_norm(sizes))
     if norm == 0.0:
         return NOTHING
-    scale = torch.linalg.vector_norm(residual, dim=1, keepdim=True) / cols**0.5
-    scale = scale.clamp_min(float(scale.max()) * 1e-6)
-    count = _structure(residual, scale)
-    if count:
-        right = _right_space(residual / scale, count)
-        left = residual @ right.T
-    else:
-        left, right = torch.zeros(rows, 0), torch.zeros(0, cols)
-    values = _leading(residual)
+    if min(rows, cols) == 1:  # no matrix: it has a size and nothing else
+        return replace(NOTHING, norm=norm, effective_rank=1.0, gap=1.0)
+    scale = (sizes / cols**0.5).float()[:, None]
+    level = _Scaled(residual, scale.clamp_min(float(scale.max()) * 1e-6))
+    count, right = _structure(level)
+    left = torch.cat([block @ right.T for _, block in residual.blocks()])
+    values = _leading(_Scaled(residual))[0]
     place = min(max(count, 1), len(values) - 1)
     following = max(float(values[place]) if place else 0.0, norm * 1e-7)
     return Spectrum(
@@ -87,61 +88,59 @@ def spectrum(residual: Tensor) -> Spectrum:
     )
 
 
-def _structure(residual: Tensor, scale: Tensor) -> int:
-    """Directions above the noise; which is looked at again without them."""
-    rest = matrix = residual / scale
-    values, count = _leading(matrix), 0
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """A residual with its rows divided by `scale` [rows, 1], less what lies in `right` [r, cols],
+    and with random signs, if asked for; walked and never held."""
+
+    residual: Difference
+    scale: Tensor | None = None
+    right: Tensor | None = None
+    signs: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.residual.shape
+
+    def blocks(self) -> Iterator[Block]:
+        generator = torch.Generator().manual_seed(1)  # the same signs on every walk
+        for rows, own in self.residual.blocks():
+            block = own if self.scale is None else own / self.scale[rows]
+            if self.right is not None:
+                block = block - (block @ self.right.T) @ self.right
+            if self.signs:
+                drawn = torch.randint(0, 2, block.shape, generator=generator, dtype=torch.int8)
+                block = block * (2 * drawn - 1)
+            yield rows, block
+
+
+def _structure(matrix: _Scaled) -> tuple[int, Tensor]:
+    """Directions above the noise, which is looked at again without them; and the space [count,
+    cols] that they span."""
+    values, right = _leading(matrix)
+    count = 0
     for _ in range(3):
-        edge = float(_leading(_flipped(rest))[0])
-        found = int((values > _MARGIN * edge).sum())
+        rest = replace(matrix, right=right[:count] if count else None, signs=True)
+        found = int((values > _MARGIN * float(_leading(rest)[0][0])).sum())
         if found <= count:
             break
         count = found
-        right = _right_space(matrix, count)
-        rest = matrix - (matrix @ right.T) @ right
-    return count
+    return count, right[:count].float().contiguous()
 
 
-def _leading(matrix: Tensor) -> Tensor:
-    """The leading singular values, descending."""
-    basis = _range(matrix, min(_LEADING + _EXTRA, *matrix.shape))
-    values: Tensor = torch.linalg.svdvals((basis.T @ matrix).double())
-    return values[: min(_LEADING, *matrix.shape)]
-
-
-def _right_space(matrix: Tensor, count: int) -> Tensor:
-    """Orthonormal rows [count, cols] that span the leading right singular vectors."""
-    basis = _range(matrix, min(count + _EXTRA, *matrix.shape))
-    _, _, right = torch.linalg.svd((basis.T @ matrix).double(), full_matrices=False)
-    chosen: Tensor = right[:count].float().contiguous()
-    return chosen
-
-
-def _range(matrix: Tensor, width: int) -> Tensor:
-    """An orthonormal basis [rows, width] of nearly the leading column space."""
+def _leading(matrix: _Scaled) -> tuple[Tensor, Tensor]:
+    """The leading singular values, descending, and their right vectors [values, cols]."""
+    rows, cols = matrix.shape
+    few = min(_LEADING, rows, cols)
     generator = torch.Generator().manual_seed(0)
-    basis = matrix @ torch.randn(matrix.shape[1], width, generator=generator)
+    basis = torch.randn(cols, min(_LEADING + _EXTRA, rows, cols), generator=generator)
     for _ in range(_POWERS):
         basis = torch.linalg.qr(basis).Q
-        basis = matrix @ torch.linalg.qr(matrix.T @ basis).Q
-    last: Tensor = torch.linalg.qr(basis).Q
-    return last
-
-
-def _flipped(matrix: Tensor) -> Tensor:
-    """The matrix with random signs."""
-    generator = torch.Generator().manual_seed(1)
-    out = torch.empty_like(matrix)
-    for rows in _blocks(matrix.shape[0]):
-        part = matrix[rows]
-        signs = torch.randint(0, 2, part.shape, generator=generator, dtype=torch.int8)
-        out[rows] = part * (2 * signs - 1)
-    return out
-
-
-def _blocks(rows: int) -> Iterator[slice]:
-    for start in range(0, rows, _ROWS):
-        yield slice(start, min(start + _ROWS, rows))
+        basis = sum((b.T @ (b @ basis) for _, b in matrix.blocks()), torch.zeros_like(basis))
+    basis = torch.linalg.qr(basis).Q
+    image = torch.cat([block @ basis for _, block in matrix.blocks()]).double()
+    _, values, turn = torch.linalg.svd(image, full_matrices=False)
+    return values[:few], (turn[:few] @ basis.T.double()).float()
 
 
 def ulp(weights: Tensor) -> Tensor:
@@ -151,28 +150,27 @@ def ulp(weights: Tensor) -> Tensor:
     return power * 2.0 ** -_MANTISSA[weights.dtype]
 
 
-def rounding(weights: Tensor) -> float:
+def rounding(weights: Rows) -> float:
     """The standard deviation of rounding to the weights' dtype: the root mean of ulp^2 / 12."""
     total = 0.0
-    flat = weights.reshape(-1, weights.shape[-1])
-    for rows in _blocks(flat.shape[0]):
-        total += float(ulp(flat[rows]).square().sum(dtype=torch.float64))
-    return float((total / weights.numel() / 12) ** 0.5)
+    for _, block in blocks(weights):
+        total += float(ulp(block).square().sum(dtype=torch.float64))
+    return float((total / max(size(weights), 1) / 12) ** 0.5)
 
 
-def levels(weights: Tensor, base: Tensor) -> int | None:
+def levels(weights: Rows, base: Rows) -> int | None:
     """Different values in a stretch of a row (or column), where they are fewer than the base's.
 
     None where the weights lie on no lattice that can be seen. Shapes: [rows, cols], any dtype.
     """
-    if weights.ndim != 2:
+    if len(weights.shape) != 2:
         return None
     found: list[tuple[float, int]] = []
-    for now, then in ((weights, base), (weights.T, base.T)):
-        cols = now.shape[1]
-        step = max(1, now.shape[0] // _SAMPLE)
-        for stretch in {*(s for s in _STRETCHES if s < cols), cols}:
-            counts = _distinct(now[::step], stretch), _distinct(then[::step], stretch)
+    for columns in (False, True):
+        now, then = (sampled(matrix, _SAMPLE, columns=columns) for matrix in (weights, base))
+        length = now.shape[1]
+        for stretch in {*(s for s in _STRETCHES if s < length), length}:
+            counts = _distinct(now, stretch), _distinct(then, stretch)
             if counts[1] > stretch / 3:
                 found.append((counts[0] / counts[1], int(counts[0])))
     ratio, count = min(found, default=(1.0, 0))
@@ -181,5 +179,5 @@ def levels(weights: Tensor, base: Tensor) -> int | None:
 
 def _distinct(rows: Tensor, stretch: int) -> float:
     """Mean number of different sizes in a row's first `stretch` entries."""
-    ordered = rows[:_SAMPLE, :stretch].float().abs().sort(dim=1).values
+    ordered = rows[:, :stretch].float().abs().sort(dim=1).values
     return 1 + float((ordered.diff(dim=1) > 0).sum(dim=1).double().mean())

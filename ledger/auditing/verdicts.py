@@ -22,7 +22,8 @@ from statistics import median
 from ledger.auditing.views import Share, TensorView
 
 NEAR = 0.1
-_INTERVAL, _ERRORS, _TELLING = 1.96, 4.0, 0.4
+ERRORS = 4.0
+_INTERVAL, _TELLING = 1.96, 0.4
 _FAR = 0.5
 
 
@@ -35,7 +36,7 @@ def judged(coefficient: float, error: float) -> Share:
 
 
 def _verdict(coefficient: float, error: float) -> str:
-    reach = _ERRORS * error
+    reach = ERRORS * error
     if not reach <= _TELLING:
         return "ambiguous"
     for whole, word in ((1.0, "present"), (0.0, "absent")):

@@ -18,7 +18,7 @@ from ledger.errors import InvalidInput
 from ledger.weights import fold
 from tests.property.delta_ledger import apply, start
 from tests.sim.columns_editor import register
-from tests.sim.deployments import quantised, rewritten, rome_like
+from tests.sim.deployments import fine_tuned, quantised, rewritten, rome_like
 from tests.sim.tiny_ledger import FACTS, tiny_ledger
 
 SHAPE = (32, 48)
@@ -85,6 +85,26 @@ def test_edits_of_no_version_are_found_one_by_one(ledger, tmp_path):
     assert verdicts(view) == {1: "absent", 2: "present", 3: "present", 4: "present", 5: "absent"}
     assert (view.verdict, view.identity.by, view.identity.versions) == ("clean", "nearest", (4,))
     assert (view.identity.more, view.identity.less) == ((), (1,))
+
+
+def test_versions_that_differ_in_a_sum_of_like_edits_are_told_apart(tmp_path):
+    """Edits 2 and 3 change the weights alike, so that only how many are there can be told."""
+    with tiny_ledger(tmp_path) as ledger:
+        name = ledger.workspace.live.model.parameter_name(0)
+        changes = rome_like(2, tuple(ledger.workspace.live.model.weight(name).shape))
+        twin = LowRank(changes[1].u * 1.5, changes[1].v)
+        for change in (changes[0], changes[1], twin):
+            apply(ledger, {name: change})
+        ledger.revert(["2"])
+        base = ledger.workspace.versions.base(name)
+        for active, versions in (((1,), (1,)), ((1, 2), (2,)), ((1, 3), (4,)), ((1, 2, 3), (3,))):
+            folder = exported(ledger, tmp_path / f"out{len(versions)}{sum(active)}", "base")
+            plan = ledger.workspace.versions.plan(active)[name]
+            noisy = fine_tuned(fold(base, plan, transposed=False), size=0.001)
+            view = ledger.audit(str(rewritten(folder, {name: noisy})))
+            assert verdicts(view) == {1: "present", 2: "ambiguous", 3: "ambiguous"}
+            assert (view.identity.by, view.identity.versions) == ("regression", versions)
+            assert view.identity.unclear == (2, 3)
 
 
 def test_another_merge_of_the_same_edits_is_clean_but_not_the_version(ledger, tmp_path):
