@@ -185,8 +185,8 @@ def _reading(reading: Reading) -> Iterator[Item]:
     yield (Span("unledgered, by guess  ", "bold"), reading.parameter)
     if reading.subjects:
         yield ("  about   ", _scored(reading.subjects))
-    if reading.objects:
-        yield (f"  after   {reading.prompt}: ", _scored(reading.objects))
+    for prompt, answer, gain in reading.objects:
+        yield (f"  says    {prompt} ", Span(answer, "bold"), f" +{gain:.2f}")
     yield ("  points at ", _scored(reading.head))
 
 

@@ -5,34 +5,41 @@ again afterwards.
 
 Rules: a rank-one edit for a subject with key k has the row space C^-1 k (C the second moment of the
 keys, the identity if the ledger has none), so a subject fits as well as its whitened key lies in
-the whitened row space. What the edit says is read twice: from the column space at that subject
-through the final norm and the head, and from what the deployed matrix makes more likely after the
-ledger's own prompts about that subject. Only MLP output projections can be read.
+the whitened row space. What the edit says is read twice. The model is asked the ledger's own
+prompts, and the given ones, about the best subject: an answer counts by how much likelier the
+change makes it, the deployed weights beside the same without the change. And the column space at
+that subject goes straight through the head, whatever the prompt. Only MLP output projections can be
+read.
 
     readings(workspace, deployed, {parameter: LowRank(u, v)}, ["Ada Lovelace"])[0].subjects
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from editors.covariance import SecondMoment, identity
 from editors.delta import LowRank
-from editors.errors import UnsupportedModel
 from editors.keys import context_mean, subject_keys
 from editors.model import EditableModel
+from editors.placement import swapped
 from editors.placement import value as value_of
-from editors.prompts import encode
 from editors.requests import Fact
 from ledger.auditing.deployed import Deployed
 from ledger.auditing.views import Reading
+from ledger.evaluation.scoring import Question, surprises
 from ledger.workspace import Workspace
 
-_SUBJECTS, _TOKENS, _PROMPTS = 5, 5, 64
+_SUBJECTS, _ANSWERS, _TOKENS, _PROMPTS = 5, 5, 5, 64
 _CLOSER = 20  # subjects whose keys are looked at in every context, by their keys in none
+_LENGTH = 12  # tokens of an answer
+
+Answers = tuple[tuple[str, str, float], ...]
+Weights = Mapping[str, Tensor]
 
 
 def readings(
@@ -46,50 +53,60 @@ def readings(
     records = workspace.journal.edits()
     people = tuple(dict.fromkeys([*subjects, *(edit.subject for edit in records)]))
     wordings = tuple(dict.fromkeys([*prompts, *(edit.prompt for edit in records)]))[:_PROMPTS]
-    found = []
     try:
         workspace.live.show({})
-        for parameter, change in spikes.items():
-            try:
-                workspace.live.model.layer_index(parameter)
-            except UnsupportedModel:
-                continue
-            matrix = _linear(workspace, deployed, parameter)
-            found.append(_reading(workspace, parameter, change, matrix, people, wordings))
+        model = workspace.live.model
+        readable = {name for name in spikes if _is_projection(model, name)}
+        now = _matrices(workspace, deployed, readable)
+        then = {n: w - _product(spikes[n], w) if n in readable else w for n, w in now.items()}
+        found = []
+        answers: dict[str, Answers] = {}
+        for parameter in sorted(readable):
+            fitting = _fitting(workspace, parameter, spikes[parameter], people)
+            best = fitting[0][0] if fitting else None
+            if best and best not in answers:
+                asked = [prompt.replace("{}", best) for prompt in wordings]
+                answers[best] = _risen(model, asked, now, then)
+            found.append(_reading(model, parameter, spikes[parameter], fitting, answers))
     finally:
         workspace.rest()
     return tuple(found)
 
 
-def _linear(workspace: Workspace, deployed: Deployed, parameter: str) -> Tensor:
-    """The deployed matrix, [d_out, d_in] float32."""
-    versions = workspace.versions
-    tensor = deployed.tensor(versions.key(parameter))
-    matrix = versions.base(parameter) if tensor is None else tensor[:]
-    return (matrix.T if versions.transposed else matrix).float()
+def _is_projection(model: EditableModel, parameter: str) -> bool:
+    return parameter in {model.parameter_name(layer) for layer in range(model.n_layers)}
+
+
+def _matrices(workspace: Workspace, deployed: Deployed, readable: Collection[str]) -> Weights:
+    """The deployed matrices of all that was ever changed, [d_out, d_in] in the model's dtype."""
+    versions, model = workspace.versions, workspace.live.model
+    found = {}
+    for parameter in sorted({*readable, *workspace.journal.base_tensors()}):
+        tensor = deployed.tensor(versions.key(parameter))
+        if tensor is not None and _is_projection(model, parameter):
+            own = model.weight(parameter)
+            matrix = tensor[:].T if versions.transposed else tensor[:]
+            if matrix.shape == own.shape:
+                found[parameter] = matrix.to(own)
+    return found
+
+
+def _product(change: LowRank, like: Tensor) -> Tensor:
+    return (change.u @ change.v).to(like)
 
 
 def _reading(
-    workspace: Workspace,
+    model: EditableModel,
     parameter: str,
     change: LowRank,
-    matrix: Tensor,
-    people: Sequence[str],
-    prompts: Sequence[str],
+    fitting: Sequence[tuple[str, float, Tensor]],
+    answers: Mapping[str, Answers],
 ) -> Reading:
-    model = workspace.live.model
-    fitting = _fitting(workspace, parameter, change, people)
-    best = fitting[0][0] if fitting else None
     direction = change.u @ change.v @ fitting[0][2].float() if fitting else change.u[:, 0]
-    prompt, objects = None, tuple[tuple[str, float], ...]()
-    if best and prompts:
-        asked = [prompt.replace("{}", best) for prompt in prompts]
-        prompt, objects = _risen(model, asked, {parameter: matrix.to(model.weight(parameter))})
     return Reading(
         parameter=parameter,
         subjects=tuple((name, round(score, 4)) for name, score, _ in fitting[:_SUBJECTS]),
-        prompt=prompt,
-        objects=objects,
+        objects=answers.get(fitting[0][0], ()) if fitting else (),
         head=_through_head(model, direction),
     )
 
@@ -134,24 +151,25 @@ def _inside(
     return (inside / torch.linalg.vector_norm(white, dim=0)).tolist(), keys
 
 
-@torch.no_grad()
-def _risen(
-    model: EditableModel, prompts: Sequence[str], weights: Mapping[str, Tensor]
-) -> tuple[str, tuple[tuple[str, float], ...]]:
-    """The prompt after which a token gains most, and the tokens that gain most there."""
-    batch = model.batch([encode(model, prompt).ids for prompt in prompts])
-    ends = [batch.flat(n, len(encode(model, p).ids) - 1) for n, p in enumerate(prompts)]
-    at = torch.tensor(ends, device=batch.ids.device)
-    with model.evaluating():
-        then = model.forward(batch, at=at).float().log_softmax(dim=-1)
-        now = model.forward(batch, at=at, weights=weights).float().log_softmax(dim=-1)
-    gain = now.exp() * (now - then)  # a rise counts as far as the token is said
-    best = int(gain.max(dim=-1).values.argmax())
-    chosen = gain[best].topk(min(_TOKENS, gain.shape[-1])).indices.tolist()
-    return prompts[best], tuple(
-        (model.decode([token]), round(float(now[best, token] - then[best, token]), 3))
-        for token in chosen
-    )
+def _risen(model: EditableModel, prompts: Sequence[str], now: Weights, then: Weights) -> Answers:
+    """What some weights answer and others would less likely have: (prompt, answer, gain).
+
+    The gain is that of a token's log-probability; answers are ranked by it times the probability,
+    so that what is hardly said counts little.
+    """
+    with swapped(model.model, now):
+        said = [text.strip() for text in model.generate(prompts, _LENGTH)]
+        asked = [Question(p, text) for p, text in zip(prompts, said, strict=True) if text]
+        after = surprises(model, asked)
+    with swapped(model.model, then):
+        before = surprises(model, asked)
+    gains = [b - a for a, b in zip(after, before, strict=True)]
+    rank = [gain * math.exp(-a) for gain, a in zip(gains, after, strict=True)]
+    found: dict[str, tuple[str, str, float]] = {}
+    for place in sorted(range(len(asked)), key=lambda n: -rank[n]):
+        text = str(asked[place].answer)
+        found.setdefault(text, (asked[place].prompt, text, round(gains[place], 3)))
+    return tuple(found.values())[:_ANSWERS]
 
 
 @torch.no_grad()

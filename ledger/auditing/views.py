@@ -79,14 +79,14 @@ class TensorView:
 class Reading:
     """What an unledgered change may be about, with scores; never a certainty.
 
-    subjects: (subject, score 0..1) by how well the row space fits its key. objects: (token, rise of
-    its log-probability) after `prompt`; head: tokens that the column space itself points at.
+    subjects: (subject, score 0..1) by how well the row space fits its key. objects: (prompt,
+    answer, by how much the change raises the log-probability of a token of it); head: tokens that
+    the column space itself points at, with their z-scores.
     """
 
     parameter: str
     subjects: tuple[tuple[str, float], ...]
-    prompt: str | None
-    objects: tuple[tuple[str, float], ...]
+    objects: tuple[tuple[str, str, float], ...]
     head: tuple[tuple[str, float], ...]
 
 

@@ -19,7 +19,7 @@ def test_an_audit_tells_edits_tensors_groups_and_guesses(kel):
     assert (done.status, done.err) == (1, "")
     for text in ("unledgered change", "nearest v3 (best)", "0.998", "0.990 to 1.006", FACT, "Paris",
                  "edits 1-2 cannot be told apart", "unbounded", "structured", "5.00e-01",
-                 "Ada 0.90", "after   Ada was: Paris 2.00", "Rome 3.00"):  # fmt: skip
+                 "Ada 0.90", "says    Ada was Paris +2.00", "Rome 3.00"):  # fmt: skip
         assert text in done.out
     assert kel.ledger.calls["audit"] == [
         (("merged", None), {"subjects": [], "prompts": [], "probe": True})

@@ -178,7 +178,7 @@ AUDIT = AuditView(
     edits=(EditShare(1, FACT, "active", 0.998, 0.99, 1.006, "present", {DOWN: SHARE}),),
     groups=(Group(DOWN, (1, 2), 1.0, None, None),),
     tensors=(TensorView(DOWN, 2, "structured", "BF16", 1.0, 0.5, 1.1, 9.0, 1),),
-    readings=(Reading(DOWN, (("Ada", 0.9),), "Ada was", ((" Paris", 2.0),), ((" Rome", 3.0),)),),
+    readings=(Reading(DOWN, (("Ada", 0.9),), (("Ada was", "Paris", 2.0),), ((" Rome", 3.0),)),),
     said=(Said(1, FACT, "present", 1.0, 0.9, " Paris"),),
 )
 
