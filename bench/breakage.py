@@ -17,12 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bench.sequence import grown, opened
 from editors.model import EditableModel
 from editors.prompts import target_row
 from editors.requests import EditRequest
-from ledger import Ledger
-from ledger.demo.cases import cases
-from ledger.demo.world import build_world
 from ledger.interference import everything
 from ledger.running import request_of
 
@@ -54,10 +52,14 @@ def probabilities(model: EditableModel, requests: Sequence[EditRequest]) -> list
 def sequence(folder: Path, method: str, count: int, seed: int) -> dict[str, Tensor]:
     """Edits one after another without a gate; per edit its drift, p after it and p at the end.
 
-    A ledger that is there already is continued.
+    A ledger that is there already is continued; of its edits nothing is foreseen.
     """
-    with _ledger(folder) as ledger:
-        foreseen = _grown(ledger, method, count, seed)
+    with opened(folder) as ledger:
+        foreseen = [
+            (edit, item.edit, item.share)
+            for edit, _, shares in grown(ledger, method, count, seed)
+            for item in shares
+        ]
         workspace, history = ledger.workspace, ledger.journal.history()
         found = everything(workspace.versions, history)
         made = [request_of(edit) for edit in ledger.journal.edits(found.active)]
@@ -76,35 +78,6 @@ def sequence(folder: Path, method: str, count: int, seed: int) -> dict[str, Tens
         "foreseen": torch.tensor([share for _, _, share in foreseen], dtype=torch.float64),
         "stored": torch.tensor(stored, dtype=torch.float64),
     }
-
-
-def _ledger(folder: Path) -> Ledger:
-    if folder.exists():
-        return Ledger.open(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    probes = folder.with_name("probes.txt")
-    probes.write_text("The capital of\n", "utf-8")  # locality is not what is measured here
-    return Ledger.init(folder, base="demo", probes=probes, author="bench")
-
-
-def _grown(ledger: Ledger, method: str, count: int, seed: int) -> list[tuple[int, int, float]]:
-    """Edit until `count` are active; what was foreseen of each: (new edit, earlier one, share)."""
-    foreseen: list[tuple[int, int, float]] = []
-    done = {edit.subject + edit.prompt for edit in ledger.journal.edits()}
-    active = len(ledger.status().active)
-    for case in cases(build_world(), count=2 * count, seed=seed):
-        full = case.request
-        if active == count:
-            break
-        if full.subject + full.prompt in done:
-            continue
-        bare = EditRequest(full.subject, full.prompt, full.target_new, full.target_true)
-        shares = ledger.foresee(bare, method=method) or ()
-        outcome = ledger.edit(bare, method=method, gate=None)
-        if outcome.outcome == "applied" and outcome.edit is not None:
-            active += 1
-            foreseen += [(outcome.edit, item.edit, item.share) for item in shares]
-    return foreseen
 
 
 def report(found: dict[str, Tensor]) -> list[str]:
