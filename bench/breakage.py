@@ -3,6 +3,10 @@
 Every edit's target probability is read right after the edit and again at the end; its drop is
 compared with the drift that the stored factors predict.
 
+Two other predictions from the same factors stand beside it: by which angle what was written has
+`turn`ed, and whether what stands there now is nearer to what a `rival` wrote. A third runs the
+model with nothing changed but what stands at the key, which tells how much of the drop that is.
+
 python -m bench.breakage --edits 200 --method rome
 """
 
@@ -11,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -19,10 +23,12 @@ from torch import Tensor
 
 from bench.sequence import grown, opened
 from editors.model import EditableModel
-from editors.prompts import target_row
+from editors.prompts import fill, target_row
 from editors.requests import EditRequest
+from editors.trace import Trace
 from ledger.interference import everything
 from ledger.running import request_of
+from ledger.versions import Part
 
 
 def spearman(one: Tensor, two: Tensor) -> float:
@@ -63,29 +69,87 @@ def sequence(folder: Path, method: str, count: int, seed: int) -> dict[str, Tens
         workspace, history = ledger.workspace, ledger.journal.history()
         found = everything(workspace.versions, history)
         made = [request_of(edit) for edit in ledger.journal.edits(found.active)]
-        after = []
-        for version, request in enumerate(made, start=1):
-            workspace.at(version)
+        wrote, moved = written(workspace.versions.parts(found.active))
+        after, alone = [], []
+        for place, request in enumerate(made):
+            workspace.at(place + 1)
             after += probabilities(workspace.live.model, [request])
+            moves = {name: all_[place] for name, all_ in moved.items()}
+            alone.append(pushed(workspace.live.model, request, moves))
         end = probabilities(workspace.live.model, made)
+    stands = torch.cat([wrote[n] + moved[n] for n in wrote], 1)
+    own = torch.cat([*wrote.values()], 1)
     row = {edit: i for i, edit in enumerate(found.edits)}
     column = {edit: j for j, edit in enumerate(found.active)}
     stored = [float(found.effects.share[row[i], column[j]]) for i, j, _ in foreseen]
     return {
         "drift": found.effects.drift,
+        "turn": 1 - torch.cosine_similarity(own, stands),
+        "rival": nearer(own, stands, made),
         "after": torch.tensor(after, dtype=torch.float64),
+        "alone": torch.tensor(alone, dtype=torch.float64),
         "end": torch.tensor(end, dtype=torch.float64),
         "foreseen": torch.tensor([share for _, _, share in foreseen], dtype=torch.float64),
         "stored": torch.tensor(stored, dtype=torch.float64),
     }
 
 
+def written(parts: Sequence[Part]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What each of some sequential edits wrote at its key, and by how much later ones moved it.
+
+    Shapes: parameter -> [n, d] both; every edit has rank one and a key.
+    """
+    own, moved = {}, {}
+    for name in sorted({name for part in parts for name in part.keys}):
+        u = torch.cat([part.changes[name].u for part in parts], 1).double()  # type: ignore[union-attr]
+        v = torch.cat([part.changes[name].v for part in parts]).double()  # type: ignore[union-attr]
+        inner = v @ torch.cat([part.keys[name] for part in parts], 1).double()  # [i, j]
+        own[name] = (u * inner.diagonal()).T
+        moved[name] = (u @ inner.tril(-1)).T
+    return own, moved
+
+
+def pushed(model: EditableModel, request: EditRequest, moves: Mapping[str, Tensor]) -> float:
+    """p(target | prompt) where outputs of projections at the subject's end are moved by [d]."""
+    filled = fill(request)
+    end = target_row(model, filled.text, request.target_new, subject=filled.subject).subject
+
+    def adding(move: Tensor) -> Callable[[Tensor], Tensor]:
+        def edited(output: Tensor) -> Tensor:
+            output = output.clone()
+            output[0, end] += move.to(output)
+            return output
+
+        return edited
+
+    edits = {model.projection(model.layer_index(n)): adding(move) for n, move in moves.items()}
+    with Trace(model.model, edit_outputs=edits):
+        return probabilities(model, [request])[0]
+
+
+def nearer(own: Tensor, stands: Tensor, made: Sequence[EditRequest]) -> Tensor:
+    """How much nearer what stands at a key is to what another edit wrote, in units of its own.
+
+    The other answers the same prompt with another target. Shapes: [n, d] both -> [n].
+    """
+    rival = torch.tensor(
+        [[a.prompt == b.prompt and a.target_new != b.target_new for b in made] for a in made]
+    )
+    away = torch.cdist(stands, own).masked_fill(~rival, torch.inf).amin(dim=1)
+    size = torch.linalg.vector_norm(stands - own, dim=1)
+    return (size - away.clamp_max(1e9)) / torch.linalg.vector_norm(own, dim=1)
+
+
 def report(found: dict[str, Tensor]) -> list[str]:
     """The rank correlation, and breakage by quarters of predicted drift."""
     drift, drop = found["drift"], found["after"] - found["end"]
     lost = (found["after"] >= 0.5) & (found["end"] < 0.5)
+    others = ", ".join(f"{name} {spearman(found[name], drop):.3f}" for name in ("turn", "rival"))
+    told = spearman(found["after"] - found["alone"], drop)
     lines = [
         f"edits {len(drift)}, rank correlation of drift and drop {spearman(drift, drop):.3f}",
+        f"of other predictors: {others}",
+        f"of the drop if later edits moved nothing but what stands at the key: {told:.3f}",
         "| predicted drift | edits | mean drop of p(target) | fell below 1/2 |",
         "|---|---|---|---|",
     ]

@@ -136,11 +136,14 @@ def unledgered(given: argparse.Namespace) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as scratch:
         ledger = _ledger(Path(scratch) / "ledger", recorded)
         ledger.export(Path(scratch) / "out", at="base")
+        names = sorted({name for edit in (*recorded, *unknown) for name in edit.delta.parameters})
         for number, edit in enumerate(unknown):
             on = half([LowRank(torch.zeros(1, 1), torch.zeros(1, 1))] * len(recorded), number)
             active = [item for item, there in zip(recorded, on, strict=True) if there]
             for extra in ([], [edit]):
-                folder = _deployed(ledger, Path(scratch) / "out", [*active, *extra], given.storage)
+                changes = by_parameter([item.delta.parameters for item in (*active, *extra)])
+                weights = _deployed(ledger, changes, names, given.storage)
+                folder = rewritten(Path(scratch) / "out", weights)
                 view = ledger.audit(str(folder), subjects=people, prompts=prompts)
                 flagged = view.verdict == "unledgered change"
                 counts["flagged" if extra else "falsely"] += flagged
@@ -169,17 +172,17 @@ def _ledger(folder: Path, recorded: Sequence[Made]) -> Ledger:
     return ledger
 
 
-def _deployed(ledger: Ledger, folder: Path, edits: Sequence[Made], storage: str) -> Path:
-    """The base with some edits, every edited matrix written as a deployment would."""
+def _deployed(
+    ledger: Ledger, changes: Changes, names: Sequence[str], storage: str
+) -> dict[str, Tensor]:
+    """Matrices as a deployment writes them, changed or not."""
     dtype, deploy = STORED[storage]
-    changes = by_parameter([edit.delta.parameters for edit in edits])
     tensors = {}
-    for name in ledger.workspace.live.model.model.state_dict():
-        if name in changes or name in ledger.journal.base_tensors():
-            base = ledger.workspace.versions.base(name).to(dtype)
-            updates = [change for _, change in changes.get(name, [])]
-            tensors[name] = deploy(fold(base, updates, transposed=False))
-    return rewritten(folder, tensors)
+    for name in names:
+        base = ledger.workspace.versions.base(name).to(dtype)
+        updates = [change for _, change in changes.get(name, [])]
+        tensors[name] = deploy(fold(base, updates, transposed=False))
+    return tensors
 
 
 def _read(view: AuditView, edit: Made) -> Counter[str]:
