@@ -162,6 +162,21 @@ def content(repo: str, commit: str, name: str) -> bytes:
         return Path(hf_hub_download(repo, name, revision=commit)).read_bytes()
 
 
+def dataset_file(repo: str, name: str, revision: str | None) -> Path:
+    """One file of a data set, on this machine; the newest of its main branch by default.
+
+    Raises: InvalidInput for a malformed id or name, RemoteFailure.
+    """
+    check_repo(repo)
+    if not _REVISION.fullmatch(name) or ".." in name:
+        raise InvalidInput(f"{name!r} cannot be a file of a data set")
+    at = check_revision(revision) if revision is not None else None
+    from huggingface_hub import hf_hub_download
+
+    with _asking(f"cannot get {name} of the data set {repo} from the Hub"):
+        return Path(hf_hub_download(repo, name, repo_type="dataset", revision=at))
+
+
 def commit_to(repo: str, commit: Commit) -> Committed:
     """Make one commit on `commit.parent`, or none.
 
