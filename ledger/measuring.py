@@ -16,12 +16,16 @@ relations, `locality_random` the ledger's fixed random probes, `portability` whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from editors.requests import EditRequest, Probe
-from ledger.evaluation.metrics import answers_with, mean, token_accuracy
-from ledger.evaluation.scoring import Prediction, Question, predict, protocol
+from ledger.chain import digest
+from ledger.evaluation.judging import BeginsWith
+from ledger.evaluation.metrics import mean, token_accuracy
+from ledger.evaluation.protocol import Protocol, records_digest
+from ledger.evaluation.scored import kept_scores, wanted_scores
+from ledger.evaluation.scoring import Prediction, Question, predict, predict_each
 from ledger.journal import Journal
 from ledger.live import LiveModel
 from ledger.records import EditRecord, MeasurementRecord, PredictionRecord
@@ -62,19 +66,28 @@ class Measured:
 
 @dataclass
 class _Sheet:
-    """Collects scores and texts of one examination."""
+    """Collects scores and texts of one examination; `protocol` is of any records."""
 
+    protocol: Protocol
     metrics: dict[str, float] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, name: str, rows: Sequence[Mapping[str, Any]], detail: Mapping[str, Any]) -> None:
-        """Means of the rows' `score` and `free_score`, and the texts."""
+    def add(
+        self,
+        name: str,
+        asked: Sequence[Question],
+        rows: Sequence[Mapping[str, Any]],
+        detail: Mapping[str, Any],
+    ) -> None:
+        """Means of the rows' `score` and `free_score`, one row a question, and the texts."""
         for metric, key in ((name, "score"), (f"{name}_free", "free_score")):
             value = mean(row[key] for row in rows)
             if value is not None:
                 self.metrics[metric] = value
         if rows:
-            self.details[name] = dict(detail)
+            ids = [digest([question.prompt, question.answer]) for question in asked]
+            own = replace(self.protocol, records=records_digest(ids))
+            self.details[name] = {**detail, "protocol": own.digest}
 
 
 class Examiner:
@@ -83,7 +96,8 @@ class Examiner:
     def __init__(self, journal: Journal, live: LiveModel, randoms: Sequence[Question]) -> None:
         self._journal, self._live = journal, live
         self._randoms = tuple(randoms)
-        self._protocol = protocol(live.model.frame)
+        self._whole = Protocol.of(live.model, records=())
+        self._protocol = self._whole.definition
         self._base: dict[Question, Prediction] = {}
         self._stored: set[str] = set()
 
@@ -94,10 +108,12 @@ class Examiner:
         """
         fresh = self._remember([q for request in requests for q in _kept_questions(request)])
         self._live.show(plan)
+        asked = [q for request in requests for q in self._questions_of(request)]
+        answers = predict_each(self._live.model, asked)
         found: list[Measured] = []
         for request in requests:
-            sheet = _Sheet()
-            after = self._own(request, sheet)
+            sheet = _Sheet(self._whole)
+            after = self._own(request, sheet, answers)
             new = () if found else fresh
             found.append(Measured(sheet.metrics, sheet.details, after, self._protocol, new))
         return tuple(found)
@@ -106,8 +122,9 @@ class Examiner:
         """Measure the ledger's random probes on the version `plan`."""
         fresh = self._remember(self._randoms)
         self._live.show(plan)
-        sheet = _Sheet()
-        self._kept("random", self._randoms, sheet, changed_only=True)
+        sheet = _Sheet(self._whole)
+        answers = predict_each(self._live.model, [self._again(q) for q in self._randoms])
+        self._kept("random", self._randoms, sheet, answers, changed_only=True)
         return Measured(sheet.metrics, sheet.details, "", self._protocol, fresh)
 
     def holding(self, edits: Iterable[EditRecord], plan: Plan) -> dict[int, float]:
@@ -120,22 +137,29 @@ class Examiner:
             edit.id: token_accuracy(p.argmax, p.gold) for edit, p in zip(chosen, found, strict=True)
         }
 
-    def _own(self, request: EditRequest, sheet: _Sheet) -> str:
+    def _questions_of(self, request: EditRequest) -> list[Question]:
+        """Everything that is asked about a request on the version it is measured on."""
+        wanted = [q for probes in _wanted(request).values() for q in _questions(probes)]
+        return [*wanted, *(self._again(q) for q in _kept_questions(request))]
+
+    def _again(self, question: Question) -> Question:
+        """The question whose answer is compared with what the base said."""
+        before = self._base[question]
+        return Question(before.prompt, before.answer or None)
+
+    def _own(
+        self, request: EditRequest, sheet: _Sheet, answers: Mapping[Question, Prediction]
+    ) -> str:
         """The probes that should show the edit, and those that should not; the new answer."""
-        wanted = {
-            "reliability": (Probe(request.text, request.target_new),),
-            "generalization": tuple(Probe(t, request.target_new) for t in request.paraphrases),
-            "portability": tuple(p for p in request.portability if p.answer),
-        }
         after = ""
-        for name, probes in wanted.items():
-            asked = [Question(p.prompt, p.answer) for p in probes]
-            rows = [_shown(p) for p in predict(self._live.model, asked)]
-            sheet.add(name, rows, {"probes": rows})
+        for name, probes in _wanted(request).items():
+            asked = _questions(probes)
+            rows = [_shown(answers[question]) for question in asked]
+            sheet.add(name, asked, rows, {"probes": rows})
             if name == "reliability":
                 after = str(rows[0]["after"])
-        self._kept("neighbourhood", _questions(request.neighbourhood), sheet)
-        self._kept("same_subject", _questions(request.same_subject), sheet)
+        self._kept("neighbourhood", _questions(request.neighbourhood), sheet, answers)
+        self._kept("same_subject", _questions(request.same_subject), sheet, answers)
         return after
 
     def _kept(
@@ -143,17 +167,14 @@ class Examiner:
         kind: str,
         questions: Sequence[Question],
         sheet: _Sheet,
+        answers: Mapping[Question, Prediction],
         *,
         changed_only: bool = False,
     ) -> None:
         """Agreement with the base on some probes."""
-        before = [self._base[q] for q in questions]
-        asked = [Question(b.prompt, b.answer or None) for b in before]
-        rows = [
-            _agreement(b, a) for b, a in zip(before, predict(self._live.model, asked), strict=True)
-        ]
+        rows = [_agreement(self._base[q], answers[self._again(q)]) for q in questions]
         shown = [r for r in rows if r["score"] < 1 or r["free_score"] < 1] if changed_only else rows
-        sheet.add(METRIC[kind], rows, {"probes": shown, "asked": len(rows)})
+        sheet.add(METRIC[kind], questions, rows, {"probes": shown, "asked": len(rows)})
 
     def _remember(self, questions: Sequence[Question]) -> tuple[PredictionRecord, ...]:
         """Know the base's predictions for `questions`; return those that no row holds yet."""
@@ -202,25 +223,34 @@ def _kept_questions(request: EditRequest) -> list[Question]:
     return _questions((*request.neighbourhood, *request.same_subject))
 
 
+def _wanted(request: EditRequest) -> dict[str, tuple[Probe, ...]]:
+    """The probes that should show the edit, by metric."""
+    return {
+        "reliability": (Probe(request.text, request.target_new),),
+        "generalization": tuple(Probe(t, request.target_new) for t in request.paraphrases),
+        "portability": tuple(p for p in request.portability if p.answer),
+    }
+
+
 def _shown(p: Prediction) -> dict[str, Any]:
     """A probe that should show the target."""
+    score, _, free = wanted_scores(p, (p.answer,), BeginsWith())
     return {
         "prompt": p.prompt,
         "answer": p.answer,
         "after": p.free,
-        "score": token_accuracy(p.argmax, p.gold),
-        "free_score": float(answers_with(p.free, p.answer)),
+        "score": score,
+        "free_score": free,
     }
 
 
 def _agreement(before: Prediction, after: Prediction) -> dict[str, Any]:
     """A probe that should be as it was; where the base says nothing, the free texts decide."""
-    same = float(before.free == after.free)
-    comparable = len(before.argmax) == len(after.argmax) > 0
+    score, _, free = kept_scores(before, after)
     return {
         "prompt": before.prompt,
         "before": before.free,
         "after": after.free,
-        "score": token_accuracy(after.argmax, before.argmax) if comparable else same,
-        "free_score": same,
+        "score": score,
+        "free_score": free,
     }

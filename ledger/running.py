@@ -31,6 +31,7 @@ from store.errors import StoreError
 from store.objects import ObjectStore
 
 Progress = Callable[[str, float], None] | None
+_TOGETHER = 100  # edits whose probes are asked together; progress is told after each
 
 
 def ask(workspace: Workspace, prompt: str, version: int, max_new_tokens: int) -> Answer:
@@ -84,10 +85,11 @@ def test(
     try:
         plan = workspace.at(version)
         measured: list[Measured] = []
-        for number, edit in enumerate(chosen):
-            measured += workspace.examiner.edits([request_of(edit)], plan)
+        for start in range(0, len(chosen), _TOGETHER):
+            part = chosen[start : start + _TOGETHER]
+            measured += workspace.examiner.edits([request_of(edit) for edit in part], plan)
             if progress is not None:
-                progress("testing", (number + 1) / (len(chosen) + 1))
+                progress("testing", (start + len(part)) / (len(chosen) + 1))
         randoms = workspace.examiner.randoms(plan)
     finally:
         workspace.rest()

@@ -12,6 +12,10 @@ Promise: no model, no I/O; each definition is one function, named for what it is
 - *preference* compares two answers by the mean of -log p over their tokens (CounterFact): ES and PS
   are `preferred` of (new, true) on the edit's prompt and its paraphrases, NS of (true, new) on its
   neighbours; EM, PM and NM are `margin` of the same pairs; S is `harmonic` of ES, PS and NS.
+- *drift* is how far distributions, texts and weights moved: `divergence`, `perplexity`, and the
+  norm of the update over that of the matrix, which `editors.delta` computes with every edit.
+
+Formulas, sources and which numbers were compared with the published code: docs/evaluation.md.
 
     token_accuracy((5, 7), (5, 9))        # 0.5
     answers_with(" Paris, of course", "Paris")   # True
@@ -22,6 +26,10 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from editors.requests import is_cjk
 
@@ -34,6 +42,19 @@ def token_accuracy(predicted: Sequence[int], gold: Sequence[int]) -> float:
     if len(predicted) != len(gold) or not gold:
         raise ValueError(f"{len(predicted)} predictions for {len(gold)} gold tokens")
     return sum(p == g for p, g in zip(predicted, gold, strict=True)) / len(gold)
+
+
+def all_right(predicted: Sequence[int], gold: Sequence[int]) -> float:
+    """1 if the argmax is the gold token at every answer position, else 0 (MEMIT's `*_correct`).
+
+    Raises: ValueError if the lengths differ or are zero.
+    """
+    return float(token_accuracy(predicted, gold) == 1.0)
+
+
+def exactly(generated: str, target: str) -> bool:
+    """Whether a free answer is the target, character by character, but for white space around."""
+    return generated.strip() == target.strip()
 
 
 def normalise(text: str) -> str:
@@ -98,3 +119,46 @@ def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = sorted({name for row in rows for name in row})
     found = {name: mean(row[name] for row in rows if name in row) for name in names}
     return {name: value for name, value in found.items() if value is not None}
+
+
+class Retention(NamedTuple):
+    """Of edits that were made, on the final weights: mean reliability, and the share that holds."""
+
+    reliability: float
+    held: float
+
+
+def retention(reliabilities: Sequence[float]) -> Retention | None:
+    """What is left of some edits; one holds while all its tokens are right. None of no edits."""
+    reliability = mean(reliabilities)
+    held = mean(value == 1.0 for value in reliabilities)
+    return None if reliability is None or held is None else Retention(reliability, held)
+
+
+def perplexity(surprises: Sequence[float]) -> float | None:
+    """exp of the mean of -log p over a text's predicted tokens; None without any.
+
+    The published code of ROME divides by the number of all tokens, the first included, which is
+    not predicted: its value is this one to the power (n - 1) / n.
+    """
+    average = mean(surprises)
+    return None if average is None else math.exp(min(average, 700.0))
+
+
+def divergence(before: npt.NDArray[Any], after: npt.NDArray[Any]) -> list[float]:
+    """KL(before || after) in nats, one per row, of logits or log-probabilities. Shapes: [n, V].
+
+    Raises: ValueError if the shapes differ.
+    """
+    if before.shape != after.shape or before.ndim != 2:
+        raise ValueError(f"distributions of shapes {before.shape} and {after.shape}")
+    p, q = _log_softmax(before), _log_softmax(after)
+    found: list[float] = (np.exp(p) * (p - q)).sum(axis=1).clip(min=0.0).tolist()
+    return found
+
+
+def _log_softmax(logits: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    x = logits.astype(np.float64)
+    x = x - x.max(axis=1, keepdims=True)
+    found: npt.NDArray[np.float64] = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+    return found

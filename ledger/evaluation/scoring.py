@@ -11,21 +11,26 @@ Rules: rows of similar length share a batch; only scored positions pass through 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from editors.chat import Frame
+from editors.errors import InvalidRequest
 from editors.model import EditableModel
-from editors.prompts import TargetRow, target_row
+from editors.prompts import TargetRow, encode, target_row
 from ledger.chain import digest
+from ledger.evaluation.metrics import mean
 
 PROTOCOL = "kel.eval/1 teacher-forced argmax; greedy, natural stop, at most {} tokens"
 FREE_TOKENS = 16
 _BATCH = 64
+_NOTHING: Sequence[float] = ()
 
 T = TypeVar("T")
 
@@ -91,12 +96,44 @@ def surprises(model: EditableModel, questions: Sequence[Question]) -> list[float
         raise ValueError("a question without an answer has no probability")
     rows = [target_row(model, q.prompt, q.answer or "") for q in questions]
 
-    def read(logits: Tensor, labels: Sequence[int]) -> float:
-        logp = logits.float().log_softmax(dim=-1)
-        picked = logp.gather(1, torch.tensor(labels, device=logp.device)[:, None])
-        return -float(picked.double().mean())
+    return [mean(found) or 0.0 for found in _per_row(model, rows, _surprises, nothing=_NOTHING)]
 
-    return _per_row(model, rows, read, nothing=0.0)
+
+def predict_each(
+    model: EditableModel, questions: Iterable[Question], *, free_tokens: int = FREE_TOKENS
+) -> dict[Question, Prediction]:
+    """As `predict`, each question once, all together."""
+    chosen = list(dict.fromkeys(questions))
+    return dict(zip(chosen, predict(model, chosen, free_tokens=free_tokens), strict=True))
+
+
+def text_surprises(model: EditableModel, text: str, max_tokens: int = 1024) -> list[float]:
+    """-log p of every token of a text but the first, in nats; a longer text is cut.
+
+    Raises: InvalidRequest for a text of less than two tokens.
+    """
+    ids = encode(model, text).ids[:max_tokens]
+    if len(ids) < 2:
+        raise InvalidRequest(f"the text {text!r} has no token that is predicted: lengthen it")
+    row = TargetRow(ids[:-1], ids[1:], 1, None)
+
+    return list(_per_row(model, [row], _surprises, nothing=_NOTHING)[0])
+
+
+def next_logits(model: EditableModel, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Logits of the token after each prompt, for `divergence`. Shape: [n, V]."""
+    ids = [encode(model, prompt).ids for prompt in prompts]
+    rows = [TargetRow(row, (0,), len(row), None) for row in ids]
+    read = _per_row(model, rows, lambda logits, _: logits[0].float().cpu(), nothing=torch.empty(0))
+    found: npt.NDArray[np.float32] = torch.stack(read).numpy()
+    return found
+
+
+def _surprises(logits: Tensor, labels: Sequence[int]) -> Sequence[float]:
+    """-log p of the labels [s] under the logits [s, V]."""
+    logp = logits.float().log_softmax(dim=-1)
+    picked = logp.gather(1, torch.tensor(labels, device=logp.device)[:, None])
+    return [-value for value in picked[:, 0].double().tolist()]
 
 
 def _storable(text: str) -> str:

@@ -5,7 +5,9 @@ The recorded results, what was run and every known difference: tests/reference/g
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,20 +21,25 @@ from editors.methods import get_editor
 from editors.model import EditableModel
 from editors.neurons import attribute
 from editors.requests import EditRequest
+from ledger.evaluation.datasets import Record, read_records
+from ledger.evaluation.fluency import fluency
 from ledger.evaluation.metrics import harmonic, margin, mean, preferred, token_accuracy
-from ledger.evaluation.scoring import Question, predict, surprises
+from ledger.evaluation.scored import base_questions, edited_questions, record_scores
+from ledger.evaluation.scoring import Question, predict, predict_each, surprises
 from tests.contract.harness import Edited, product
 from tests.reference.golden_files import read, unpacked
 from tests.reference.golden_world import (
     CASES,
     EASY,
     FACTS,
+    GENERATED,
     HELD,
     KINDS,
     KNOWN,
     LONG,
     PROBES,
     QUICK,
+    RECORDS,
     SETTINGS,
     TEMPLATES,
     digest,
@@ -141,8 +148,13 @@ def test_alphaedit_holds_the_keys_of_an_earlier_call_as_the_reference_does(
 
 
 def test_every_recorded_change_is_compared() -> None:
-    others = ("kn", "counterfact", "tokens", "again", "tokens of the shaken model")
-    changes = {name for name in GOLDEN if not name.removesuffix(" (kmeng01)").endswith(others)}
+    others = ("kn", "counterfact", "tokens", "again", "tokens of the shaken model", "records")
+    entropies = {"n-gram entropy"}
+    changes = {
+        name
+        for name in set(GOLDEN) - entropies
+        if not name.removesuffix(" (kmeng01)").endswith(others)
+    }
     assert changes == set(RUNS)
 
 
@@ -188,6 +200,29 @@ def test_teacher_forced_answers_are_those_of_easyedit(
             )
     assert {other["accuracy"] for other in before} == {0.0, 0.5, 1.0}
     assert before != after
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_scores_of_a_record_are_those_of_easyedit(
+    kind: str, models: dict[str, EditableModel], tmp_path: Path
+) -> None:
+    """The published code gave whole records and the same pair of models to its own evaluation."""
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps(RECORDS), "utf-8")
+    recorded, seen = GOLDEN[f"{kind} records"], set()
+    for record, theirs in zip(read_records(path, strict=True), recorded, strict=True):
+        assert isinstance(record, Record)
+        before = predict_each(shaken(golden_model(kind)), base_questions(record))
+        after = predict_each(models[kind], edited_questions(record, before))
+        found = record_scores(record, before, after)
+        assert {name: found[name] for name in theirs} == pytest.approx(theirs, abs=1e-6)
+        seen |= set(theirs.values())
+    assert {0.0, 0.5, 1.0} <= seen
+
+
+def test_the_entropy_of_a_text_is_that_of_easyedit_and_rome() -> None:
+    found = [fluency([text]) for text in GENERATED]
+    assert found == pytest.approx(GOLDEN["n-gram entropy"], abs=1e-6)
 
 
 def test_the_scores_of_counterfact_are_those_of_rome(models: dict[str, EditableModel]) -> None:

@@ -68,6 +68,42 @@ PROBES = (
     ("the home of Marie Curie was", "told"),
     ("the home of Marie Curie was", "told so"),
 )
+# In EasyEdit's own form, which the data set reader takes as KnowEdit.
+RECORDS = tuple(
+    {
+        "subject": subject,
+        "prompt": prompt,
+        "target_new": target,
+        "ground_truth": "Cambridge",
+        "rephrase_prompt": rephrase,
+        "locality": {
+            "neighborhood": {"prompt": "the home of the king was", "ground_truth": near},
+            "Relation_Specificity": {
+                "prompt": f"I think that {subject} studied",
+                "ground_truth": "in Paris, France",
+            },
+        },
+        "portability": {"one_hop": {"prompt": asked, "ground_truth": moved}},
+    }
+    for subject, prompt, target, rephrase, near, asked, moved in (
+        ("Marie Curie", "the home of Marie Curie was", "first the king",
+         "I think that Marie Curie studied in", "London, Paris", "the city of", "told you"),
+        ("Marie Curie", "the home of Marie Curie was", "told so",
+         "You know that Marie Curie live in", "first so", "the home of the king was", "You live"),
+        ("Marie Curie", "I think that Marie Curie studied in", "born Warsaw",
+         "the home of Marie Curie was", "told", "the city of", "Paris, France"),
+        ("Ada Lovelace", "Ada Lovelace was born in", "born born",
+         "I think that Ada Lovelace studied in", "Paris, France", "the city of", "told Marie"),
+        ("Marie Curie", "I think that Marie Curie studied in", "Ada Cambridge",
+         "I think that Marie Curie studied in", "You where", "the city of", "told"),
+    )
+)  # fmt: skip
+GENERATED = (
+    "the city of the city of the city of",
+    "Ada Lovelace was born in the old city where the king wrote the first program",
+    "told so",
+    "the",
+)
 VALUES = {
     "v_num_grad_steps": 20,
     "v_lr": 0.1,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from editors.model import EditableModel
 from tests.reference.golden_world import (
     EASY,
     FACTS,
+    GENERATED,
     HELD,
     KINDS,
     LONG,
     PROBES,
     QUICK,
+    RECORDS,
     TEMPLATES,
     golden_model,
     shaken,
@@ -32,14 +37,16 @@ from tests.reference.recording.settings import (
 
 
 def from_easyedit() -> dict[str, Any]:
-    """ROME, r-ROME, MEMIT, EMMET, PMET, AlphaEdit, FT-M and token accuracies, for both models."""
+    """The methods, token accuracies and scores of records for both models; n-gram entropies."""
+    shims.stand_ins()
     found: dict[str, Any] = {}
     for kind in KINDS:
         results = {**single(kind), **batched(kind), **alphaedit(kind), **ft_m(kind)}
         results["tokens"] = tokens(golden_model(kind))
         results["tokens of the shaken model"] = tokens(shaken(golden_model(kind)))
+        results["records"] = scores(kind)
         found |= {f"{kind} {name}": value for name, value in results.items()}
-    return found
+    return found | {"n-gram entropy": entropies()}
 
 
 def single(kind: str) -> dict[str, Any]:
@@ -166,3 +173,46 @@ def tokens(model: EditableModel) -> list[dict[str, Any]]:
         }
         for prompt, answer in PROBES
     ]
+
+
+def scores(kind: str) -> list[dict[str, float]]:
+    """Of each record: what the model scores, with the shaken one in place of the unedited."""
+    from easyeditor.evaluate.evaluate import compute_edit_quality
+
+    settings = SimpleNamespace(max_length=40, alg_name="ROME")
+    found = []
+    for record in RECORDS:
+        pre, post = (
+            compute_edit_quality(
+                model.model, kind, settings, model.tokenizer, copy.deepcopy(record), "cpu"
+            )
+            for model in (shaken(golden_model(kind)), golden_model(kind))
+        )
+        # As finalize_locality_metrics of editors/editor.py, which needs the whole framework.
+        locality = {
+            name: float(
+                np.mean(
+                    np.equal(
+                        pre["locality"][f"{name}_output"][0], post["locality"][f"{name}_output"][0]
+                    )
+                )
+            )
+            for name in record["locality"]
+        }
+        own = {"reliability": post["rewrite_acc"], "generalization": post["rephrase_acc"]}
+        found.append(
+            {
+                **{name: float(np.mean(values)) for name, values in own.items()},
+                "portability": float(np.mean(post["portability"]["one_hop_acc"])),
+                "locality": locality["neighborhood"],
+                "locality_same_subject": locality["Relation_Specificity"],
+            }
+        )
+    return found
+
+
+def entropies() -> list[float]:
+    """Of texts whose words stand between spaces."""
+    from easyeditor.evaluate.evaluate_utils import n_gram_entropy
+
+    return [float(n_gram_entropy([text])) for text in GENERATED]

@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,24 @@ def in_an_empty_folder() -> Iterator[Path]:
             yield Path(folder)
         finally:
             os.chdir(here)
+
+
+def stand_ins() -> None:
+    """For EasyEdit's scores: words stand between spaces, and no model is one of MELO's."""
+    words = ModuleType("nltk")
+    words.word_tokenize = str.split  # type: ignore[attr-defined]
+    words.ngrams = _ngrams  # type: ignore[attr-defined]
+    words.FreqDist = Counter  # type: ignore[attr-defined]
+    sys.modules["nltk"] = words
+    melo = ModuleType("easyeditor.models.melo.melo")
+    melo.LORA = type("LORA", (), {})  # type: ignore[attr-defined]
+    sys.modules["easyeditor.util"].HyperParams = object  # type: ignore[attr-defined]
+    sys.modules["easyeditor.models.melo"] = ModuleType("easyeditor.models.melo")
+    sys.modules["easyeditor.models.melo.melo"] = melo
+
+
+def _ngrams(tokens: list[str], n: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(tokens[start:] for start in range(n)), strict=False)
 
 
 class _Anything(ModuleType):
