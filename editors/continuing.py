@@ -51,14 +51,17 @@ class Cut(NamedTuple):
 
 
 class _HeldLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values that are put before new ones and never grow, so that each pass finds them."""
+    """Keys and values that are put before new ones and never grow, so that each pass finds them.
+
+    Of more new rows than held ones, each round of that many has the held ones before it.
+    """
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Held and new, along the time axis."""
         assembled = ((self.keys, key_states), (self.values, value_states))
-        keys, values = (torch.cat(pair, dim=-2) for pair in assembled)
+        keys, values = (torch.cat([_tiled(old, new), new], dim=-2) for old, new in assembled)
         return keys, values
 
 
@@ -90,15 +93,17 @@ class Capture:
         at: Tensor | None = None,
         inputs: Iterable[str] = (),
         outputs: Iterable[str] = (),
+        edit_outputs: Mapping[str, Edit] | None = None,
     ) -> Capture:
         """One pass without gradients; `starts` are the layers from which tails will go on.
 
         `at`: flat places of the right-padded rows where logits are wanted; `inputs`, `outputs`:
-        names of modules whose input or output is to be recorded.
+        names of modules whose input or output is to be recorded; `edit_outputs` are changed, as in
+        a `Trace`.
         """
         tokens, cache = model.batch(rows), DynamicCache()
-        below = [model.residual(start - 1) for start in starts if start > 0]
-        trace = Trace(model.model, inputs=inputs, outputs=[*below, *outputs])
+        recorded = [*(model.residual(start - 1) for start in starts if start > 0), *outputs]
+        trace = Trace(model.model, inputs=inputs, outputs=recorded, edit_outputs=edit_outputs)
         with torch.no_grad(), model.evaluating(), trace:
             logits = run(model, tokens.ids, tokens.mask, at, past_key_values=cache)
         found = kept(cache)
@@ -218,6 +223,11 @@ def held(
         return states[rows.to(near), :, before.clamp(min=0).to(near)].transpose(1, 2)
 
     return tuple((chosen(n, k), chosen(n, v)) for n, (k, v) in enumerate(attention))
+
+
+def _tiled(held: Tensor, new: Tensor) -> Tensor:
+    rounds = new.shape[0] // held.shape[0]
+    return held if rounds == 1 else held.repeat(rounds, 1, 1, 1)
 
 
 def agree(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from editors.analysis.lens import shown
 from editors.analysis.restoring import Kind, Run, at_place, module_of
+from editors.continuing import Capture
 from editors.errors import InvalidRequest
 from editors.model import EditableModel
 from editors.prompts import Span, encode, target_row
@@ -116,21 +117,20 @@ def trace_fact(
     width = default_window(model.n_layers) if window is None else window
     if width < 1:
         raise InvalidRequest(f"a window of {width} layers restores nothing: give 1 or more")
-    run = _clean_run(model, text, subject, answer, noise, kinds, width)
-    with model.evaluating():
-        of = {kind: run.effects(kind) for kind in kinds}
+    run, clean, known = _runs(model, text, subject, answer, noise, kinds, width)
+    of = {kind: run.effects(kind) for kind in kinds}
     return Effects(
         tokens=tuple(shown(model, token) for token in run.ids),
         subject=(run.places[0], run.places[-1]),
         answer=shown(model, run.answer),
-        known=run.known,
-        clean=run.clean,
+        known=known,
+        clean=clean,
         corrupted=run.corrupted,
         of=of,
     )
 
 
-def _clean_run(
+def _runs(
     model: EditableModel,
     text: str,
     subject: Span,
@@ -138,8 +138,9 @@ def _clean_run(
     noise: Noise,
     kinds: Sequence[Kind],
     window: int,
-) -> Run:
-    """The clean pass: states to restore, and what is said. Rows end where the answer begins."""
+) -> tuple[Run, float, bool]:
+    """The corrupted run with the clean states to restore; the answer's chance in the clean pass,
+    and whether it is said there. Rows end where the answer begins."""
     encoded = encode(model, text)
     row = None if answer is None else target_row(model, text, answer, subject=subject)
     ids = encoded.ids if row is None else row.ids[: row.first]
@@ -151,19 +152,9 @@ def _clean_run(
     logits, states = _clean(model, ids, kinds)
     said = int(logits.argmax())
     wanted = said if row is None else row.labels[0]
-    start, low = _corrupted(model, ids, places, noise, wanted)
-    return Run(
-        model=model,
-        ids=ids,
-        places=places,
-        start=start,
-        states=states,
-        answer=wanted,
-        known=wanted == said,
-        clean=float(logits.softmax(-1)[wanted]),
-        corrupted=low,
-        window=window,
-    )
+    corrupted = _corrupted(model, ids, places, noise)
+    run = Run.of(corrupted, ids, places, states, answer=wanted, window=window)
+    return run, float(logits.softmax(-1)[wanted]), wanted == said
 
 
 def _clean(
@@ -189,22 +180,23 @@ def _clean(
 
 
 def _corrupted(
-    model: EditableModel, ids: tuple[int, ...], places: tuple[int, ...], noise: Noise, answer: int
-) -> tuple[Tensor, float]:
-    """The pass with noise: what the first layer receives [draws, t, d], and the probability."""
+    model: EditableModel, ids: tuple[int, ...], places: tuple[int, ...], noise: Noise
+) -> Capture:
+    """The pass with noise, one row a drawing, with what every layer receives and gives."""
     embedding = model.architecture.embedding
-    width = int(model.embeddings.shape[1])
-    drawn = noise.draw(len(places), width)
+    drawn = noise.draw(len(places), int(model.embeddings.shape[1]))
 
     def corrupt(hidden: Tensor) -> Tensor:
         changed = hidden.clone()
         changed[:, list(places)] += drawn.to(hidden)
         return changed
 
-    first = model.residual(0)
-    with (
-        model.evaluating(),
-        Trace(model.model, inputs=[first], edit_outputs={embedding: corrupt}) as t,
-    ):
-        logits = model.forward(model.batch([ids] * noise.draws))[:, -1].float()
-    return t.input(first), float(logits.softmax(-1)[:, answer].double().mean())
+    last = torch.arange(1, noise.draws + 1, device=model.device) * len(ids) - 1
+    return Capture.of(
+        model,
+        [ids] * noise.draws,
+        starts=range(1, model.n_layers + 1),
+        at=last,
+        inputs=[model.residual(0)],
+        edit_outputs={embedding: corrupt},
+    )

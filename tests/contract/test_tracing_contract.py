@@ -14,11 +14,13 @@ from transformers import (
     FalconConfig,
     Gemma2Config,
     GPTNeoXConfig,
+    MistralConfig,
     OPTConfig,
 )
 
 from editors.analysis.activations import active_units, rise_at
 from editors.analysis.lens import read, shown, top_tokens
+from editors.analysis.restoring import Run
 from editors.analysis.tracing import (
     KINDS,
     Effects,
@@ -63,6 +65,15 @@ FAMILIES = {
         num_key_value_heads=1,
         head_dim=8,
         pad_token_id=None,
+        **SMALL,
+    ),
+    # A window shorter than the prompt.
+    "mistral-window": MistralConfig(
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=24,
+        sliding_window=4,
         **SMALL,
     ),
     "gpt_neox": GPTNeoXConfig(
@@ -176,12 +187,57 @@ def test_all_restorations_at_once_are_each_alone(model: EditableModel, window: i
     assert state(model) == before
 
 
+@pytest.fixture
+def ways(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each trace went on from the corrupted run's keys and values."""
+    found: list[bool] = []
+    of = Run.of
+
+    def noted(*args: Any, **more: Any) -> Run:
+        run = of(*args, **more)
+        found.append(run.continued)
+        return run
+
+    monkeypatch.setattr(Run, "of", noted)
+    return found
+
+
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_way_to_build_a_layer_is_traced(family: str) -> None:
+def test_every_way_to_build_a_layer_is_traced(family: str, ways: list[bool]) -> None:
     torch.manual_seed(5)
     inner = AutoModelForCausalLM.from_config(FAMILIES[family]).eval().requires_grad_(False)
     _enliven(inner)
     check(EditableModel(inner, tiny_tokenizer(bos=True), architecture_of(inner.config)), 2)
+    assert ways == [family not in ("bloom", "falcon", "falcon-alibi")]
+
+
+def test_a_model_that_cannot_be_continued_is_traced_in_whole_passes(
+    llama: EditableModel, ways: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    continued = traced(llama)
+    monkeypatch.setattr("editors.analysis.restoring.agree", lambda *_: False)
+    whole = traced(llama)
+    assert ways == [True, False]
+    for kind in KINDS:
+        torch.testing.assert_close(continued.of[kind], whole.of[kind], atol=1e-7, rtol=1e-3)
+
+
+def test_what_stands_before_the_restored_token_is_not_computed_again(
+    llama: EditableModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths = []
+    forward = llama.model.forward
+
+    def counted(*args: Any, **more: Any) -> Any:
+        widths.append(more["input_ids"].shape[1])
+        return forward(*args, **more)
+
+    monkeypatch.setattr(llama.model, "forward", counted)
+    found = traced(llama)
+    first, length = found.subject[0], len(found.tokens)
+    # The clean pass, the corrupted one, the comparison, and one pass a kind and position.
+    later = [length - position for position in range(first, length)] * len(KINDS)
+    assert sorted(widths) == sorted([length, length, length - first, *later])
 
 
 @pytest.fixture(scope="module")
