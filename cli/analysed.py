@@ -19,6 +19,7 @@ import click
 from cli.invocation import Callback, Invocation
 from cli.layout import Table, pairs
 from cli.output import Span
+from cli.requests import DATA_FILE
 
 if TYPE_CHECKING:
     from ledger import Ledger
@@ -29,7 +30,7 @@ FACTS = click.option(
     "--from",
     "source",
     metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=DATA_FILE,
     help="Requests, as for kel edit.",
 )
 LIMIT = click.option(

@@ -61,6 +61,7 @@ COMMANDS = MappingProxyType(
         "activations": "activations",
         "layers": "layers",
         "db": "db",
+        "data": "data",
         "gc": "gc",
         "demo": "demo",
     }

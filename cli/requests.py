@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -62,6 +63,24 @@ class Size(click.ParamType[int]):
 
 
 SIZE = Size()
+
+
+class DataFile(click.Path):
+    """A file of records that is here, or `hub:owner/name/path`, which the ledger gets."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path that exists, or the name as it is."""
+        if isinstance(value, str) and value.startswith("hub:"):
+            return value
+        return super().convert(value, param, ctx)
+
+
+DATA_FILE = DataFile()
 
 
 def probe(text: str) -> dict[str, str | None]:

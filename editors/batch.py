@@ -1,6 +1,7 @@
 """Token rows of different lengths as one rectangle.
 
-Promise: the mask says which places are tokens; nothing is inferred from the padding token's id.
+Promise: the mask says which places are tokens; nothing is inferred from the padding token's id; a
+row that the model has no positions for is refused.
 
     batch = pad_rows([(0, 5, 6), (0, 7)], fill=1, side="right", device=torch.device("cpu"))
     batch.mask.tolist()             # [[1, 1, 1], [1, 1, 0]]
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
+
+from editors.errors import InvalidRequest
 
 Side: TypeAlias = Literal["left", "right"]
 
@@ -31,11 +34,30 @@ class Batch:
         return row * self.ids.shape[1] + position
 
 
+def context_of(config: Any) -> int | None:
+    """How many positions a model has; None if its configuration does not tell."""
+    found = getattr(config, "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def pad_rows(
-    rows: Sequence[Sequence[int]], *, fill: int, side: Side, device: torch.device
+    rows: Sequence[Sequence[int]],
+    *,
+    fill: int,
+    side: Side,
+    device: torch.device,
+    limit: int | None = None,
 ) -> Batch:
-    """Rows filled up on one side to the length of the longest."""
+    """Rows filled up on one side to the length of the longest.
+
+    Raises: InvalidRequest if that is longer than `limit`.
+    """
     width = max(len(row) for row in rows)
+    if limit is not None and width > limit:
+        raise InvalidRequest(
+            f"a text of {width} tokens, its answer included, does not fit the model's context of "
+            f"{limit}: shorten it"
+        )
     ids, mask = [], []
     for row in rows:
         gap = width - len(row)

@@ -2,7 +2,8 @@
 
 Promise: the same rows and the same choices give the same tokens; no global random state is read.
 Rules: rows are padded on the left, positions are counted from each row's first token, the
-key-value cache is used; a row stops at an end-of-text token or when `done` says so.
+key-value cache is used; a row stops at an end-of-text token, when `done` says so, or at the end of
+the model's context.
 
     tails = continue_rows(model, rows, 20, choose=greedy)
     tails = continue_rows(model, rows, 10, choose=top_k_sampler(5, generator))
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
+
+from editors.batch import context_of
 
 if TYPE_CHECKING:
     from editors.model import EditableModel
@@ -56,11 +59,14 @@ def continue_rows(
     batch = model.batch(rows, side="left")
     ids, mask = batch.ids, batch.mask
     open_rows = set(range(len(rows)))
+    context = context_of(model.model.config) or batch.ids.shape[1] + max_new_tokens
+    room = [context - len(row) + 1 for row in rows]
     cache: Any = None
     for _ in range(max_new_tokens):
-        logits, cache = _step(model, ids, mask, cache)
+        logits, cache = _step(model, ids, mask, cache, context)
         chosen = choose(logits).to(ids.device)
         _append(tails, chosen.tolist(), open_rows, model.end_ids, done)
+        open_rows -= {row for row in open_rows if len(tails[row]) >= room[row]}
         if not open_rows:
             break
         ids = chosen[:, None]
@@ -68,11 +74,16 @@ def continue_rows(
     return tails
 
 
-def _step(model: EditableModel, ids: Tensor, mask: Tensor, cache: Any) -> tuple[Tensor, Any]:
-    """Logits of the last position [n, V] and the cache that includes `ids`."""
+def _step(
+    model: EditableModel, ids: Tensor, mask: Tensor, cache: Any, context: int
+) -> tuple[Tensor, Any]:
+    """Logits of the last position [n, V] and the cache that includes `ids`.
+
+    A row that has stopped goes on at the last position of the context.
+    """
     extra: dict[str, Any] = {}
     if "position_ids" in inspect.signature(model.model.forward).parameters:
-        positions = (mask.cumsum(dim=1) - 1).clamp_min(0)
+        positions = (mask.cumsum(dim=1) - 1).clamp(0, context - 1)
         extra["position_ids"] = positions[:, -ids.shape[1] :]
     out = model.model(
         input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra

@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from editors import placement
 from editors.architectures import Architecture, Layout
-from editors.batch import Batch, Side, pad_rows
+from editors.batch import Batch, Side, context_of, pad_rows
 from editors.chat import Frame
 from editors.errors import LayerOutOfRange, UnsupportedModel
 from editors.generation import continue_rows, greedy
@@ -221,10 +221,10 @@ class EditableModel:
                 module.training = True
 
     def batch(self, rows: Sequence[Sequence[int]], *, side: Side = "right") -> Batch:
-        """Pad rows to one length, on the model's device."""
-        pad = self.tokenizer.pad_token_id
+        """Pad rows to one length, on the model's device. Raises: InvalidRequest if one is long."""
+        pad, limit = self.tokenizer.pad_token_id, context_of(self.model.config)
         fill = pad if pad is not None else min(self.end_ids, default=0)
-        return pad_rows(rows, fill=fill, side=side, device=self.device)
+        return pad_rows(rows, fill=fill, side=side, device=self.device, limit=limit)
 
     def forward(
         self,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from editors.batch import context_of
 from editors.model import EditableModel
 from editors.prompts import encode
 
@@ -69,8 +70,7 @@ def packs(
 
 def _rows(model: EditableModel, texts: Iterable[str], left: int, skip: int) -> Iterator[Row]:
     """A row for each text (empty for one without tokens) until `left` tokens are used up."""
-    positions = getattr(model.model.config, "max_position_embeddings", None)
-    longest = min(TEXT_TOKENS, positions or TEXT_TOKENS)
+    longest = min(TEXT_TOKENS, context_of(model.model.config) or TEXT_TOKENS)
     for number, text in enumerate(texts):
         if left <= 0:
             return

@@ -22,7 +22,7 @@ from cli.documents import plain
 from cli.invocation import Callback, Invocation, changing, common
 from cli.layout import Table, fact, metrics, number, numbers, pairs
 from cli.output import Item, Span
-from cli.requests import LAYER, assignments, limits, single
+from cli.requests import DATA_FILE, LAYER, assignments, limits, single
 
 if TYPE_CHECKING:
     from ledger import EditRequest, Ledger
@@ -60,8 +60,9 @@ def _fact_options(function: Callback) -> Callback:
                      help="With --from: give the method N facts at a time; each N are applied or "
                           "rejected together."),
         click.option("--from", "file", metavar="FILE.jsonl",
-                     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                     help="Requests, one JSON object a line, instead of a single fact."),
+                     type=DATA_FILE,
+                     help="Requests, one JSON object a line or a data set (kel data list), not a "
+                          "single fact; hub:owner/name/path is a file on the Hub."),
     ):  # fmt: skip
         function = option(function)
     return function

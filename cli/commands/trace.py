@@ -10,6 +10,8 @@ subject back; kept in the ledger, where `kel edit --layer traced` finds it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,6 @@ from cli.analysed import (
     figures,
     heading,
     layer_table,
-    requests,
     stored,
     wanted,
     written,
@@ -83,10 +84,23 @@ def _facts(
     if source is not None:
         if subject or prompt or answer:
             raise click.UsageError("--from and --subject, --prompt, --answer exclude each other.")
-        return [Asked.of(request) for request in requests(source, limit)]
+        return list(islice(_asked(source), limit))
     if subject is None or prompt is None:
         raise click.UsageError("Give --subject and --prompt, or --from FILE.")
     return [Asked(subject, prompt, answer)]
+
+
+def _asked(source: Path) -> Iterator[Any]:
+    """What a model is expected to say already: the answer that an edit replaces, or, of a file of
+    known facts, their targets."""
+    from ledger.evaluation.datasets import Record, read_records
+    from ledger.options import Asked
+
+    for record in read_records(source, strict=True):
+        if isinstance(record, Record):
+            for request in record.requests:
+                asked = Asked.of(request)
+                yield replace(asked, answer=request.target_new) if record.known else asked
 
 
 def _layout(view: AnalysisView) -> Iterator[Item]:

@@ -20,6 +20,7 @@ WANTED = {
     "kel bisect",
     *("kel branch", "kel switch", "kel merge"),
     "kel interference",
+    *("kel data", "kel data check", "kel data list"),
     *("kel trace", "kel lens", "kel activations", "kel layers"),
     *(
         "kel export",

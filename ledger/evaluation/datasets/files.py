@@ -27,6 +27,7 @@ HUB: Final = "hub:"
 RECORD_LIMIT: Final = 8 << 20
 _BLOCK: Final = 1 << 20
 _SPACE: Final = " \t\r\n"
+_EXPONENT: Final = 32
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ def _array(file: IO[bytes], path: Path) -> Iterator[Item]:
         raise InvalidInput(f"{path}: a .json file of requests holds a list of records")
     window.pass_over()
     number, more = 0, window.next() != "]"
+    if not more:
+        window.pass_over()
     while more:
         yield Item(f"record {number}", window.value())
         number += 1
@@ -174,9 +177,16 @@ class _Window:
             except (ValueError, RecursionError) as error:
                 self._read_on(error)
                 continue
-            if end < len(self._text) or not self._more(_BLOCK):  # a number may go on
-                self._at = end
+            length = end - self._at
+            if not (self._may_go_on(value, end) and self._more(_BLOCK)):
+                self._at += length  # reading on moves the window to the value
                 return value
+
+    def _may_go_on(self, value: Any, end: int) -> bool:
+        """Whether what was read may be the beginning of a longer number."""
+        rest = self._text[end : end + _EXPONENT]
+        number = isinstance(value, int | float) and len(rest) < _EXPONENT
+        return not rest or (number and rest[0] not in f",]{_SPACE}")
 
     def _read_on(self, error: Exception) -> None:
         """Twice as much of a value that is not whole, up to the limit."""

@@ -68,7 +68,6 @@ def cknowedit(raw: Raw) -> Iterable[Draft]:
         target_new=raw["target_new"],
         target_true=raw["target_old"] or None,
         paraphrases=wordings,
-        relation=str(raw.get("type") or ""),
     )
     found = [
         RecordProbe(kind, asked, right, str(raw.get("type") or ""))

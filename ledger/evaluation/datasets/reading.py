@@ -102,6 +102,7 @@ def _of_item(
         shape = _shape(item.value, name)
         code = "field"
         drafts = list(shape.convert(item.value))
+        unknown = _unknown(item.value, shape)
     except _BROKEN as error:
         if isinstance(error, EditorError):  # our own shape, whose fields are a request's
             code = _code(Draft((_as_told(item.value),)), error)
@@ -111,12 +112,19 @@ def _of_item(
         if language is not None and draft.language not in ("", language):
             continue
         try:
-            record = build(draft, item.value, shape.name, item.place)
+            noted = replace(draft, notes=(*draft.notes, *unknown))
+            record = build(noted, item.value, shape.name, item.place)
         except _BROKEN as error:
             yield BadRecord(path, item.place, _code(draft, error), _reason(error))
         else:
             if language in (None, record.language):
                 yield record
+
+
+def _unknown(raw: Raw, shape: Shape) -> tuple[str, ...]:
+    """Notes on columns that the shape does not know."""
+    names = sorted(str(name) for name in raw if shape.columns and name not in shape.columns)
+    return tuple(f"column {name!r} is not known" for name in names)
 
 
 def _unique(record: Record, seen: Counter[str]) -> Record:
