@@ -23,7 +23,7 @@ SECTIONS = (
     "engine",
     "interference",
     "audit",
-    *("release", "forms", "bisect"),
+    *("release", "forms", "bisect", "evaluation"),
 )
 Section = Callable[[Path], list[Row]]
 

@@ -18,6 +18,7 @@ from ledger.base import check, find_again
 from ledger.chain import weights_digest
 from ledger.errors import IntegrityFailure, InvalidInput, LedgerError, NotActive
 from ledger.evaluation.metrics import means
+from ledger.evaluation.protocol import DIGITS, records_digest
 from ledger.export import export_plan
 from ledger.inspection import entries_backwards, fact_line
 from ledger.journal import Journal
@@ -128,6 +129,7 @@ def _record(
     for edit, one in zip(edits, measured, strict=True):
         rows += one.rows(edit.id, "test")
     rows += randoms.rows(None, "test")
+    asked = _protocols([*measured, randoms])
     predictions = [p for m in (*measured, randoms) for p in m.predictions]
     kept = tuple({p.prompt: p for p in predictions}.values())
     journal.append(
@@ -136,11 +138,11 @@ def _record(
         rows=Rows(
             measurements=tuple(replace(row, version=version) for row in rows), predictions=kept
         ),
-        payload={"version": version, "means": found},
+        payload={"version": version, "means": found, "protocols": asked},
         author=author,
     )
     workspace.examiner.kept(kept)
-    before: Mapping[str, float] = previous.payload["means"] if previous else {}
+    before = _comparable(previous, asked) if previous else {}
     return TestView(
         version=version,
         rows=tuple(tested(journal, e, m) for e, m in zip(edits, measured, strict=True)),
@@ -161,6 +163,27 @@ def tested(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:
         answer=measured.after,
         holds=measured.metrics["reliability"] >= 1.0,
     )
+
+
+def _protocols(measured: Sequence[Measured]) -> dict[str, str]:
+    """Metric -> digest of how all its numbers were measured."""
+    found: dict[str, list[str]] = {}
+    for one in measured:
+        for name, detail in one.details.items():
+            found.setdefault(name, []).append(detail["protocol"])
+    return {name: records_digest(each)[:DIGITS] for name, each in found.items()}
+
+
+def _comparable(previous: EntryRecord, asked: Mapping[str, str]) -> Mapping[str, float]:
+    """The means of an earlier test that were measured as now; all, if it does not tell how."""
+    means: Mapping[str, float] = previous.payload["means"]
+    then: Mapping[str, str] = previous.payload.get("protocols", asked)
+
+    def same(name: str) -> bool:
+        metric = name.removesuffix("_free")
+        return then.get(metric) == asked.get(metric)
+
+    return {name: value for name, value in means.items() if same(name)}
 
 
 def _previous(journal: Journal, edits: Sequence[int]) -> EntryRecord | None:

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from ledger.evaluation.scored import (
     record_scores,
 )
 from ledger.evaluation.scoring import Prediction, Question, next_logits, text_surprises
+from ledger.running import _comparable
 from tests.contract.tiny import REQUEST, TEXTS, tiny_llama
 
 RECORD = {
@@ -294,3 +296,17 @@ def test_the_tokenizer_is_part_of_the_protocol(model: EditableModel, tmp_path: P
 
     other = tiny_square(tmp_path)  # no BOS
     assert Protocol.of(model, records=[REQUEST.text]) != Protocol.of(other, records=[REQUEST.text])
+
+
+def test_a_drift_is_told_only_of_numbers_that_were_measured_the_same_way() -> None:
+    means = {"reliability": 1.0, "reliability_free": 0.5, "locality": 0.8}
+    asked = {"reliability": "a", "locality": "b"}
+
+    def compared(payload: dict[str, object]) -> set[str]:
+        entry = SimpleNamespace(payload={"means": means, **payload})
+        return set(_comparable(entry, asked))  # type: ignore[arg-type]
+
+    assert compared({"protocols": asked}) == set(means)
+    assert compared({"protocols": asked | {"locality": "c"}}) == {"reliability", "reliability_free"}
+    assert compared({"protocols": {}}) == set()
+    assert compared({}) == set(means)  # of an older program, which had one way only
