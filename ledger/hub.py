@@ -12,16 +12,15 @@ Rules: the token comes from the environment or the Hub's own login, never from a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ledger.errors import Conflict, InvalidInput, RemoteFailure
+from ledger.remote import Commit, Committed, RemoteFile
 from ledger.waiting import bounded
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -32,46 +31,6 @@ _TOKEN = re.compile(r"[\x21-\x7e]*")
 _SECRET = re.compile(r"(hf_|[Bb]earer\s+)[^\s'\"]{6,}")
 _MOVED = (409, 412)
 FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "LICENSE*", "NOTICE*")
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a commit: its size, the name git has for it, its sha256 if it is a large one.
-
-    `copyable`: it lies in the storage from which the Hub copies to other repositories by itself.
-    """
-
-    size: int
-    blob: str
-    sha256: str | None
-    copyable: bool
-
-    def holds(self, size: int, sha256: str, path: Path) -> bool:
-        """Whether it has these bytes; `path` is read for a file that is not large."""
-        if self.size != size:
-            return False
-        return self.sha256 == sha256 if self.sha256 else self.blob == _blob(path.read_bytes())
-
-
-@dataclass(frozen=True)
-class Commit:
-    """What is to be committed. `copy` names files of `source` (repository, commit) as they are."""
-
-    parent: str
-    message: str
-    add: Mapping[str, Path]
-    copy: Sequence[str] = ()
-    source: tuple[str, str] | None = None
-    delete: Sequence[str] = field(default=())
-    pull_request: bool = False
-
-
-@dataclass(frozen=True)
-class Committed:
-    """What was committed, and where people see it."""
-
-    commit: str
-    url: str
 
 
 def check_repo(repo: str) -> str:
@@ -224,11 +183,6 @@ def _commit_of(repo: str, commit: str | None) -> str:
     if commit is None or not _COMMIT.fullmatch(commit):
         raise RemoteFailure(f"the Hub gave no commit for {repo}; repeat")
     return commit
-
-
-def _blob(data: bytes) -> str:
-    """The name git has for a file of these bytes."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from ledger.journal import Journal
 from ledger.manifest import CARD, MANIFEST, parse_manifest, read_manifest, sha256_of
 from ledger.records import ReleaseRecord, Rows
 from ledger.released import ExportView, ImportView, PushView
+from ledger.remote import Commit, Committed, RemoteFile
 from ledger.workspace import Workspace
 from store.errors import CanonicalError
 
@@ -55,7 +56,7 @@ class _Release:
     view: ExportView
     files: Mapping[str, tuple[int, str]]
 
-    def wrong(self, there: Mapping[str, hub.RemoteFile]) -> list[str]:
+    def wrong(self, there: Mapping[str, RemoteFile]) -> list[str]:
         """Names of the files that are not on the Hub as they are here."""
         return sorted(
             name
@@ -93,7 +94,7 @@ def push(
         parent = _parent(repo)
         plan = _plan(workspace, repo, parent, release)
         if not plan.changes:
-            return _view(repo, hub.Committed(parent, ""), release, plan)
+            return _view(repo, Committed(parent, ""), release, plan)
         made = hub.commit_to(repo, _commit(workspace, parent, release, plan, pull_request))
         _read_back(repo, made.commit, release)
         _record(workspace.journal, release, f"{repo}@{made.commit}", author)
@@ -113,9 +114,9 @@ def _parent(repo: str) -> str:
 
 def _commit(
     workspace: Workspace, parent: str, release: _Release, plan: _Plan, pull_request: bool
-) -> hub.Commit:
+) -> Commit:
     record, view = workspace.record, release.view
-    return hub.Commit(
+    return Commit(
         parent=parent,
         message=f"Version {view.version} of a knowledge-edit ledger ({view.form})",
         add={name: release.folder / name for name in plan.add},
@@ -126,7 +127,7 @@ def _commit(
     )
 
 
-def _view(repo: str, made: hub.Committed, release: _Release, plan: _Plan) -> PushView:
+def _view(repo: str, made: Committed, release: _Release, plan: _Plan) -> PushView:
     view = release.view
     return PushView(
         repo=repo,

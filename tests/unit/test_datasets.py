@@ -454,3 +454,12 @@ def test_the_thesis_pool_of_random_probes(tmp_path: Path) -> None:
     pool = locality_pool(source)
     assert len(pool) > 500
     assert len(set(drawn(pool, 100, seed=0))) == 100
+
+
+def test_the_validity_of_a_fact_is_read_from_our_own_records(tmp_path):
+    record = {"subject": "Ada", "prompt": "{} lives in", "target_new": "Rome"}
+    told = {"valid_from": "2026-01-01", "valid_until": "2026-12-31", "source": "a letter"}
+    path = tmp_path / "facts.jsonl"
+    path.write_text(json.dumps(record | told) + "\n", "utf-8")
+    (request,) = read_requests(path)
+    assert {name: getattr(request, name) for name in told} == told

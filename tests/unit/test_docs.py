@@ -31,7 +31,10 @@ GUIDE, FORMATS, ERRORS, ARCHITECTURE, CLI = (
     for name in ("guide", "formats", "errors", "architecture", "cli")
 )
 # Groups that do nothing by themselves.
-GROUPS = {"db": ("current", "check", "upgrade", "backup", "copy", "attach"), "data": ("check", "list")}
+GROUPS = {
+    "db": ("current", "check", "upgrade", "backup", "copy", "attach"),
+    "data": ("check", "list"),
+}
 NAMES = [*(name for name in COMMANDS if name not in GROUPS), "demo facts"]
 NAMES += [f"{group} {name}" for group, names in GROUPS.items() for name in names]
 RECORDS = {c.table: c for c in vars(records).values() if isinstance(c, type) and c is not Record

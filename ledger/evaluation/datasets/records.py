@@ -80,7 +80,8 @@ class Draft:
 
     `key` tells several records apart that one record of the file becomes; `known`: the targets are
     what a model is expected to say already; `lenient`: a target that is the answer already is an
-    edit all the same; `notes` what was changed or left out.
+    edit all the same; `notes` what was changed or left out; `request` is there where the file tells
+    the very request.
     """
 
     facts: tuple[DraftFact, ...]
@@ -92,6 +93,7 @@ class Draft:
     known: bool = False
     lenient: bool = False
     notes: tuple[str, ...] = ()
+    request: EditRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,11 @@ def _pairs(requests: Sequence[EditRequest], draft: Draft) -> list[tuple[EditRequ
 
 def _request(fact: DraftFact, draft: Draft) -> EditRequest:
     """A request, with the record's probes where it is its only one."""
+    if draft.request is not None:
+        return draft.request
     alone = len(draft.facts) == 1
     same = draft.lenient and _text(fact.target_true) == _text(fact.target_new)
-    probes = {
+    probes: dict[str, Any] = {
         kind: tuple(p.probe for p in draft.probes if alone and p.kind == kind)
         for kind in _OF_REQUEST
     }

@@ -81,7 +81,7 @@ def _kel(raw: Raw) -> Iterable[Draft]:
         request.target_true,
         request.paraphrases,
     )
-    yield Draft((fact,), probes)
+    yield Draft((fact,), probes, request=request)
 
 
 # --- CounterFact --------------------------------------------------------------------------------
