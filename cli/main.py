@@ -43,6 +43,7 @@ COMMANDS = MappingProxyType(
         "undo": "changes:undo",
         "resolve": "resolve",
         "replay": "replay",
+        "rebase": "rebase",
         "test": "test",
         "bisect": "bisect",
         "interference": "interference",

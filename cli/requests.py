@@ -1,4 +1,4 @@
-"""What the options of `kel edit` say, as values of the ledger.
+"""What the options of edits say, as values of the ledger.
 
 Promise: an option that cannot be understood is a usage error that names it.
 Rules: values are checked by the classes of the ledger; here they are only taken apart.
@@ -19,6 +19,8 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import click
+
+from cli.invocation import Callback
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9}(?= ?[KMGT]))?) ?(B|[KMGT]I?B)?")
 _UNITS = MappingProxyType(
@@ -123,6 +125,21 @@ def single(options: Mapping[str, Any]) -> dict[str, Any]:
         "portability": tuple(_answered(text) for text in options["portability"]),
         **{name: options[name] for name in ("valid_from", "valid_until", "source")},
     }
+
+
+def gate_options(function: Callback) -> Callback:
+    """The limits of the gate, as `limits` reads them."""
+    for option in (
+        click.option("--no-gate", is_flag=True, help="Apply it whatever the measurements say."),
+        click.option("--max-broken", metavar="N", type=click.IntRange(min=0),
+                     help="Gate: how many earlier edits may stop holding."),
+        click.option("--min-locality", metavar="X", type=click.FloatRange(0, 1),
+                     help="Gate: least share of unchanged neighbours."),
+        click.option("--min-reliability", metavar="X", type=click.FloatRange(0, 1),
+                     help="Gate: least accuracy of the edit itself."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 def limits(options: Mapping[str, Any]) -> dict[str, Any] | None:

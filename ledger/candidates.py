@@ -135,15 +135,23 @@ class Candidates:
         found = self.measure(computed, held, plan)
         return replace(found, disturbs=disturbed(self._w.versions, found.stored, tuple(held)))
 
-    def measure(self, computed: Computed, held: Mapping[int, float], plan: Plan) -> Candidate:
+    def measure(
+        self,
+        computed: Computed,
+        held: Mapping[int, float],
+        plan: Plan,
+        data: bytes | None = None,
+    ) -> Candidate:
         """Show the stored form of a delta on top of `plan` and measure what it does.
 
-        `held`: reliability of the plan's edits before. Raises: EditorFailure if the facts have no
+        `held`: reliability of the plan's edits before; `data`: the bytes of the delta's object, if
+        there is one already. Raises: EditorFailure if the facts have no
         columns of their own, InvalidInput (an update too large for the dtype).
         """
         _check_components(computed)
         base_digest = self._w.record.base_digest
-        data = encode_delta(computed.delta, method=computed.method, base_digest=base_digest)
+        if data is None:
+            data = encode_delta(computed.delta, method=computed.method, base_digest=base_digest)
         stored = decode_delta(data)
         longer = {name: (*plan.get(name, ()), d) for name, d in stored.parameters.items()}
         moved = {**plan, **longer}

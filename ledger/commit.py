@@ -38,6 +38,15 @@ _PROBES = ("paraphrases", "neighbourhood", "same_subject", "portability")
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a batch was carried over from: who made it there and why, and what the entry says."""
+
+    author: str
+    note: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Committed:
     """Where a batch stands in the ledger."""
 
@@ -55,16 +64,19 @@ def commit(
     reasons: Sequence[str],
     author: str,
     note: str,
+    origin: Origin | None = None,
 ) -> Committed:
     """Record a batch that was computed on `head`: `apply`, or with reasons against it `reject`.
 
+    The batch is `author`'s, or that of the `origin` it was carried over from.
     Raises: StaleVersion, Busy, IntegrityFailure, ObjectLost.
     """
     oid = workspace.store.put(candidate.data)
     if workspace.store.get(oid) != candidate.data:
         raise IntegrityFailure(f"object {oid[:12]} was not stored as it was computed")
-    rows = _rows(workspace, candidate, oid, author, note)
-    payload = _payload(candidate, before, gate, reasons)
+    made = origin or Origin(author, note, {})
+    rows = _rows(workspace, candidate, oid, made.author, made.note)
+    payload = {**_payload(candidate, before, gate, reasons), **made.payload}
     if reasons:
         entry = workspace.journal.append(
             "reject", expected_head=head, rows=rows, payload=payload, author=author, note=note

@@ -167,7 +167,7 @@ def _computed(
     }
     return Computed(
         requests=tuple(request_of(edit) for edit in records),
-        fingerprints=fingerprints_of(workspace, records, METHOD),
+        fingerprints=fingerprints_of(workspace.journal, records, METHOD),
         method=METHOD,
         hparams={"ridge": ridge},
         environment=environment,

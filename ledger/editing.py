@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from editors.requests import EditRequest
 from ledger.candidates import HOLDS, Candidate, Candidates, Progress
-from ledger.commit import commit
+from ledger.commit import Origin, commit
 from ledger.errors import InvalidInput
 from ledger.evaluation.gates import Gate
 from ledger.evaluation.metrics import answers_with, token_accuracy
@@ -58,12 +58,12 @@ class Editing:
         Placing(self._w).hparams(settings, facts=len(requests))
         try:
             head, plan = self._w.at_head()
-            answers = self._answers(requests)
-            fresh = [r for r, a in zip(requests, answers, strict=True) if not _known(r, a)]
+            answers = self.answers(requests)
+            fresh = [r for r, a in zip(requests, answers, strict=True) if not states(r, a)]
             if not fresh:
                 return _nothing(requests, answers, head, settings)
             candidate = candidates.compute(fresh, settings, head, plan, progress)
-            before = [a.free for r, a in zip(requests, answers, strict=True) if not _known(r, a)]
+            before = [a.free for r, a in zip(requests, answers, strict=True) if not states(r, a)]
             done = self.finish(candidate, head, before, gate, author, note, dry_run)
         finally:
             self._w.rest()
@@ -78,6 +78,7 @@ class Editing:
         author: str,
         note: str,
         dry_run: bool = False,
+        origin: Origin | None = None,
     ) -> BatchOutcome:
         """Let the gate decide on a measured batch, and record it unless it is a dry run.
 
@@ -87,20 +88,20 @@ class Editing:
         reasons = tuple(gate.reasons(candidate.metrics, broken, count)) if gate else ()
         if dry_run:
             return outcome_of("dry-run", candidate, head, before, reasons)
-        committed = commit(self._w, candidate, head, before, gate, reasons, author, note)
+        committed = commit(self._w, candidate, head, before, gate, reasons, author, note, origin)
         word = "rejected" if reasons else "applied"
         return outcome_of(
             word, candidate, committed.version, before, reasons, committed.edits, committed.batch
         )
 
-    def _answers(self, requests: Sequence[EditRequest]) -> list[Prediction]:
-        """What the head says to each prompt."""
+    def answers(self, requests: Sequence[EditRequest]) -> list[Prediction]:
+        """What the live model says to each prompt."""
         asked = [Question(request.text, request.target_new) for request in requests]
         return predict(self._w.live.model, asked)
 
 
-def _known(request: EditRequest, found: Prediction) -> bool:
-    """Whether the answer is the target already."""
+def states(request: EditRequest, found: Prediction) -> bool:
+    """Whether the answer is the target already: teacher-forced token by token, and freely."""
     right = token_accuracy(found.argmax, found.gold) == HOLDS
     return right and answers_with(found.free, request.target_new)
 
@@ -180,7 +181,7 @@ def _with_known(
     edited = iter(done.edits)
     edits = tuple(
         _no_op(request, found.free, done.version, settings)
-        if _known(request, found)
+        if states(request, found)
         else next(edited)
         for request, found in zip(requests, answers, strict=True)
     )

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from editors.requests import day
 from ledger.errors import InvalidInput
 
 if TYPE_CHECKING:
     from ledger.journal import Journal
-    from ledger.records import BatchRecord, EditRecord
+    from ledger.records import BatchRecord, EditRecord, EntryRecord
 
 ONLY: Final = ("current", "expired")
 
@@ -132,6 +132,59 @@ def facts(
     ]
 
 
+@dataclass(frozen=True)
+class KnownView:
+    """A fact that the base states itself, as a rebase found: no edit carries it.
+
+    `since`, `author` and `note` are those of the edit of the old ledger; `entry` recorded it here.
+    """
+
+    entry: int
+    subject: str
+    prompt: str
+    object: str
+    instead_of: str | None
+    since: str
+    author: str
+    note: str
+    source: str | None
+    reliability: float | None
+
+
+def known_facts(journal: Journal, version: int, search: str | None = None) -> list[KnownView]:
+    """The facts left to the base that no edit of a version states anew."""
+    (first,) = journal.entries(limit=1)
+    if "rebase" not in first.payload:
+        return []
+    edits = journal.edits(journal.history().active(version))
+    stated = {(edit.subject, edit.prompt) for edit in edits}
+    found = [
+        _known(journal, entry, fact)
+        for entry in journal.entries()
+        if entry.op == "rebase" and entry.payload["rebase"]["outcome"] == "known"
+        for fact in entry.payload["rebase"]["facts"]
+        if (fact["subject"], fact["prompt"]) not in stated
+    ]
+    return [fact for fact in found if search is None or _matches(fact, search)]
+
+
+def _known(journal: Journal, entry: EntryRecord, fact: Mapping[str, Any]) -> KnownView:
+    about = entry.payload["rebase"]
+    rows = journal.measurements(entry_seq=entry.seq, metric="reliability")
+    return KnownView(
+        entry=entry.seq,
+        subject=fact["subject"],
+        prompt=fact["prompt"],
+        object=fact["target_new"],
+        instead_of=fact["target_true"],
+        since=about["since"],
+        author=about["author"],
+        note=about["note"],
+        source=fact.get("source"),
+        reliability=rows[0].value if rows else None,
+    )
+
+
 def _view(
     journal: Journal,
     edit: EditRecord,
@@ -139,7 +192,7 @@ def _view(
     tests: Mapping[int, tuple[float, str]],
     supersedes: tuple[int, ...],
 ) -> FactView:
-    first, made = _first(journal, edit, batches[edit.batch_id])
+    first, made = first_stated(journal, edit, batches[edit.batch_id])
     value, protocol = tests.get(edit.id, (None, None))
     return FactView(
         edit=edit.id,
@@ -160,7 +213,7 @@ def _view(
     )
 
 
-def _first(
+def first_stated(
     journal: Journal, edit: EditRecord, batch: BatchRecord
 ) -> tuple[EditRecord, BatchRecord]:
     """The edit that stated the fact, where re-solves only carried it on."""
@@ -182,7 +235,7 @@ def _reliability(journal: Journal, way: frozenset[int]) -> dict[int, tuple[float
     }
 
 
-def _matches(fact: FactView, search: str) -> bool:
+def _matches(fact: FactView | KnownView, search: str) -> bool:
     asked = fact.prompt.replace("{}", fact.subject)
     text = f"{asked} {fact.object} {fact.author} {fact.source or ''}"
     return search.casefold() in text.casefold()

@@ -15,7 +15,7 @@ returns; verbs that read never write, except that tests and statistics record wh
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ledger.analysing import AnalysingLedger
@@ -23,6 +23,7 @@ from ledger.branched import BranchedLedger
 from ledger.errors import InvalidInput
 from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
+from ledger.rebasing.views import RebaseOptions, RebaseRow, RebaseView
 from ledger.released import ExportView, PushView
 from ledger.views import Answer, GcView, MethodView, PartView, ReplayView, StatsView, TestView
 from store import gc
@@ -198,6 +199,39 @@ class Ledger(AnalysingLedger, BranchedLedger, InvestigatingLedger):
         if not found:
             raise InvalidInput(f"{method} uses no second moments; name the layers")
         return found
+
+    def rebase(
+        self,
+        onto: str,
+        into: Path | None = None,
+        at: str = "HEAD",
+        *,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        options: RebaseOptions | None = None,
+        dry_run: bool = False,
+        progress: Progress = None,
+        told: Callable[[RebaseRow], None] | None = None,
+    ) -> RebaseView:
+        """Make a new ledger on the base `onto` from the facts active at a version.
+
+        This ledger is not written to. `into` is the new folder (default: `rebase_place`); one that
+        an interrupted rebase left is gone on with. `told` is given each fact that is settled.
+        With `dry_run` the base is asked and nothing is kept.
+        Raises: InvalidInput, Conflict (another ledger is there), StoreWriteError; as `edit`.
+        """
+        from ledger.rebasing.line import Target
+        from ledger.rebasing.rebase import foresee, rebase
+        from ledger.rebasing.source import Source
+
+        place = self.folder.base_place()
+        source = Source.read(self.journal, self.store, place, self.resolve(at))
+        target = Target(onto, revision, device, dtype)
+        folder, chosen = into or self.rebase_place(onto, revision), options or RebaseOptions()
+        if dry_run:
+            return foresee(source, target, folder, chosen, self.author)
+        return rebase(source, target, folder, chosen, self.author, progress=progress, told=told)
 
     def methods(self) -> list[MethodView]:
         """The editing methods, with their defaults for this ledger's model."""

@@ -8,7 +8,7 @@ Promise: built from the database alone; no torch, no model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from ledger.history import CHANGING
@@ -70,7 +70,7 @@ def _line(
         version=entry.version,
         op=entry.op,
         edits=entry.edits,
-        facts=tuple(facts[edit] for edit in entry.edits),
+        facts=tuple(facts[edit] for edit in entry.edits) or tuple(_rebased(entry)),
         payload=entry.payload,
         weights_digest=entry.weights_digest,
         author=entry.author,
@@ -80,3 +80,18 @@ def _line(
         tags=tuple(names.get(entry.version, ())) if moved else (),
         branch=branch,
     )
+
+
+def _rebased(entry: EntryRecord) -> Iterator[str]:
+    """What an entry without edits says of the facts of a rebase."""
+    about = entry.payload.get("rebase")
+    if not isinstance(about, Mapping):
+        return
+    if entry.op == "init":
+        source = about["source"]
+        yield f"rebased from version {source['version']} of {source['entry']['hash'][:12]}"
+    for fact in about.get("facts", ()) if entry.op == "rebase" else ():
+        word = "known to the base" if about["outcome"] == "known" else about["outcome"]
+        yield f"{word}: {fact['prompt'].replace('{}', fact['subject'])} -> {fact['target_new']}"
+    if about.get("outcome") == "done":
+        yield f"the rebase is done; facts that do not hold in the end: {len(about['lost'])}"

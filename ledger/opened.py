@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Self
 
 from ledger import inspection
 from ledger.db import Database
-from ledger.facts import FactView, expired, facts, today
+from ledger.facts import FactView, KnownView, expired, facts, known_facts, today
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
 from ledger.logbook import log
+from ledger.rebasing.views import RebaseView
 from ledger.released import ImportView
 from ledger.views import DiffView, EditView, LogView, StatusView
 from store.objects import ObjectStore
@@ -203,6 +204,25 @@ class OpenedLedger:
         Raises: UnknownRevision, InvalidInput, InvalidRequest (a day that is none).
         """
         return facts(self.journal, self.resolve(at), search, only=only, on=on)
+
+    def known_facts(self, at: str = "HEAD", search: str | None = None) -> list[KnownView]:
+        """What the base states itself of the facts it was rebased for, and no edit carries."""
+        return known_facts(self.journal, self.resolve(at), search)
+
+    def rebase_place(self, onto: str, revision: str | None = None) -> Path:
+        """The folder of a rebase that none was named for: beside this one."""
+        from ledger.rebasing.place import default_place
+
+        return default_place(self.folder.root, onto, revision)
+
+    def rebase_report(self) -> RebaseView:
+        """What became of the facts of the ledger that this one was rebased from.
+
+        Raises: InvalidInput if no rebase made this ledger.
+        """
+        from ledger.rebasing.report import report
+
+        return report(self.journal, self.folder.root)
 
     def tags(self) -> dict[str, int]:
         """Tag name -> version."""

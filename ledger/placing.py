@@ -13,6 +13,7 @@ choose for one fact; `wilke` tries ROME, with the method's own values where it i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 from editors import layers
@@ -53,6 +54,13 @@ def check(rule: LayerRule, method: str, hparams: Hparams, *, facts: int) -> None
 def at_layer(hparams: Hparams, layer: int) -> Hparams:
     """The same values for another layer."""
     return type(hparams).from_dict({**hparams.to_dict(), "layer": layer})
+
+
+def defaults(method: str, config: Any) -> dict[str, Any]:
+    """A method's hyper-parameters for a model where nothing is given. Raises: UnknownMethod."""
+    known = {f.name: f.default for f in fields(get_editor(method).hparams)}
+    table, _ = lookup(method, config)
+    return {name: v for name, v in known.items() if v is not MISSING} | table
 
 
 class Placing:

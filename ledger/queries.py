@@ -232,11 +232,11 @@ def oids(reading: Reading, among: Sequence[str] | None = None) -> set[str]:
 
 
 def stats(
-    reading: Reading, base_digest: str, parameter: str | None = None
+    reading: Reading, base_digest: str | None, parameter: str | None = None
 ) -> tuple[StatsRecord, ...]:
-    """Statistics for a base (and parameter), newest first."""
+    """Statistics for a base or any (and parameter), newest first."""
     sql = (
-        "SELECT * FROM stats WHERE base_digest = :base"
+        "SELECT * FROM stats WHERE (:base IS NULL OR base_digest = :base)"
         " AND (:parameter IS NULL OR parameter = :parameter) ORDER BY id DESC"
     )
     return tuple(_queried(reading, StatsRecord, sql, base=base_digest, parameter=parameter))

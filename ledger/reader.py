@@ -144,8 +144,10 @@ class Reader:
         with self._database.read() as reading:
             return queries.base_tensors(reading, model_id)
 
-    def stats(self, base_digest: str, parameter: str | None = None) -> tuple[StatsRecord, ...]:
-        """Statistics of a base (and parameter), newest first."""
+    def stats(
+        self, base_digest: str | None, parameter: str | None = None
+    ) -> tuple[StatsRecord, ...]:
+        """Statistics of a base or any (and parameter), newest first."""
         with self._database.read() as reading:
             return queries.stats(reading, base_digest, parameter)
 

@@ -22,7 +22,7 @@ from ledger.lines import check_tag_name
 
 OPS = (
     *("init", "apply", "revert", "reapply", "swap", "branch", "switch", "merge"),
-    *("reject", "tag", "test", "stats", "analysis", "release", "user"),
+    *("reject", "tag", "test", "stats", "analysis", "release", "user", "rebase"),
 )
 OBJECT_KINDS = ("delta", "moment", "factor", "analysis")
 

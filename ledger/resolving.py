@@ -34,6 +34,7 @@ from ledger.errors import Conflict, EditorFailure, InvalidInput
 from ledger.evaluation.gates import Gate
 from ledger.evaluation.scoring import Question, predict
 from ledger.inspection import fingerprints
+from ledger.journal import Journal
 from ledger.records import BatchRecord, EditRecord
 from ledger.running import request_of
 from ledger.settings import Settings
@@ -209,7 +210,7 @@ def _computed(
     }
     return Computed(
         requests=tuple(request_of(edit) for edit in records),
-        fingerprints=fingerprints_of(workspace, records, METHOD),
+        fingerprints=fingerprints_of(workspace.journal, records, METHOD),
         method=METHOD,
         hparams={"ridge": task.ridge, "previous_weight": _previous_weight(task)},
         environment=Candidates(workspace).environment(
@@ -258,12 +259,12 @@ def moment_of(workspace: Workspace, batch: BatchRecord, name: str, width: int) -
 
 
 def fingerprints_of(
-    workspace: Workspace, records: Sequence[EditRecord], method: str
+    journal: Journal, records: Sequence[EditRecord], method: str
 ) -> tuple[str, ...]:
     """Those of the facts' first edits, so that a bulk run knows them still."""
     known: dict[int, str] = {}
     for seq in {record.entry_seq for record in records}:
-        (entry,) = workspace.journal.entries(after=seq - 1, limit=1)
+        (entry,) = journal.entries(after=seq - 1, limit=1)
         known |= fingerprints(entry)
     own = Settings(method)
     return tuple(known.get(edit.id) or own.fingerprint(request_of(edit)) for edit in records)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ledger.address import checked_address
 from ledger.base import DEMO, EDITABLE, Base, identify, locate
@@ -29,6 +30,7 @@ from store.objects import ObjectStore
 if TYPE_CHECKING:
     from editors.architectures import Architecture
 
+Probes: TypeAlias = Sequence[Mapping[str, str | None]]
 RANDOM_PROBES = 100
 SPREAD = "auto"
 _DEVICES = ("cpu", "cuda", "mps")
@@ -41,13 +43,16 @@ def create(
     revision: str | None,
     dtype: str | None,
     device: str,
-    probes: Path | None,
+    probes: Path | Probes | None,
     author: str,
     seed: int,
     chat_template: bool = False,
     database: str | None = None,
+    payload: Mapping[str, Any] | None = None,
 ) -> LedgerFolder:
     """Make `directory` a ledger, its tables in a file there or on the server of `database`.
+
+    `payload` is that of its first entry.
 
     Raises: Conflict if it is one; InvalidInput, CheckpointError, UnsupportedModel for a base that
     cannot be edited; RemoteFailure.
@@ -74,7 +79,7 @@ def create(
     made = _missing(folder.root)
     try:
         folder.root.mkdir(parents=True, exist_ok=True)
-        _write(folder, url, _record(found, config, device), author)
+        _write(folder, url, _record(found, config, device), author, payload or {})
     except BaseException:
         for path in made:
             shutil.rmtree(path, ignore_errors=True)
@@ -95,7 +100,13 @@ def _record(base: Base, config: dict[str, Any], device: str) -> ModelRecord:
     )
 
 
-def _write(folder: LedgerFolder, url: str | None, record: ModelRecord, author: str) -> None:
+def _write(
+    folder: LedgerFolder,
+    url: str | None,
+    record: ModelRecord,
+    author: str,
+    payload: Mapping[str, Any],
+) -> None:
     try:
         database = Database.create(url or folder.file)
         try:
@@ -104,6 +115,7 @@ def _write(folder: LedgerFolder, url: str | None, record: ModelRecord, author: s
                 rows=Rows(model=record),
                 weights_digest=weights_digest(record.base_digest, {}),
                 tensors={},
+                payload=payload,
                 author=author,
             )
         finally:
@@ -159,10 +171,12 @@ def _frame(base: Base) -> dict[str, str]:
     return frame_of(read_tokenizer(base.folder)).to_json()
 
 
-def _probes(base_id: str, path: Path | None, seed: int) -> list[dict[str, str | None]]:
-    """The fixed random probes: a file's, the embedded world's, or the general list."""
-    if path is not None:
-        return _read_probes(path)
+def _probes(base_id: str, given: Path | Probes | None, seed: int) -> Probes:
+    """The fixed random probes: a file's, these, the embedded world's, or the general list."""
+    if isinstance(given, Path):
+        return _read_probes(given)
+    if given is not None:
+        return given
     if base_id == DEMO:
         from ledger.demo.world import build_world
 

@@ -91,8 +91,9 @@ class Statistics:
         return {layer: self._known[layer] for layer in wanted}
 
     def recorded(self, parameter: str, factor: str) -> SecondMoment:
-        """The second moment with this factor, which an edit names. Raises: IntegrityFailure."""
-        for row in self._journal.stats(self._record.base_digest, parameter):
+        """The second moment with this factor, which an edit names; of a kept batch of a rebase it
+        is the old base's. Raises: IntegrityFailure."""
+        for row in self._journal.stats(None, parameter):
             if row.factor_oid == factor:
                 return self._load(row)
         raise IntegrityFailure(

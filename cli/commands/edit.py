@@ -22,7 +22,7 @@ from cli.documents import plain
 from cli.invocation import Callback, Invocation, changing, common
 from cli.layout import Table, fact, metrics, number, numbers, pairs
 from cli.output import Item, Span
-from cli.requests import DATA_FILE, LAYER, assignments, limits, single
+from cli.requests import DATA_FILE, LAYER, assignments, gate_options, limits, single
 
 if TYPE_CHECKING:
     from ledger import EditRequest, Ledger
@@ -69,14 +69,8 @@ def _fact_options(function: Callback) -> Callback:
 
 
 def _method_options(function: Callback) -> Callback:
+    function = gate_options(function)
     for option in (
-        click.option("--no-gate", is_flag=True, help="Apply it whatever the measurements say."),
-        click.option("--max-broken", metavar="N", type=click.IntRange(min=0),
-                     help="Gate: how many earlier edits may stop holding."),
-        click.option("--min-locality", metavar="X", type=click.FloatRange(0, 1),
-                     help="Gate: least share of unchanged neighbours."),
-        click.option("--min-reliability", metavar="X", type=click.FloatRange(0, 1),
-                     help="Gate: least accuracy of the edit itself."),
         click.option("--retry", metavar="N", type=click.IntRange(min=0), default=0,
                      help="Compute again, up to N times, if another edit came first."),
         click.option("--dry-run", is_flag=True, help="Compute and measure; record nothing."),

@@ -23,7 +23,7 @@ from cli.output import Item, Span
 from cli.text import escape
 
 if TYPE_CHECKING:
-    from ledger.facts import FactView
+    from ledger.facts import FactView, KnownView
 
 _FORMULA = ("=", "+", "-", "@")
 
@@ -60,10 +60,12 @@ def command(
     only = "expired" if expired else "current" if current else None
     with opened(invocation) as ledger:
         found = ledger.facts(at, search, only=only, on=on)
+        known = [] if only else ledger.known_facts(at, search)
     if as_csv:
         invocation.output.raw(_csv(found).rstrip("\n"))
         return 0
-    return invocation.emit("facts", {"facts": found}, _layout(found))
+    items = (*_layout(found), *_known(known))
+    return invocation.emit("facts", {"facts": found, "known": known}, items)
 
 
 def _csv(found: Sequence[FactView]) -> str:
@@ -108,3 +110,21 @@ def _layout(found: Sequence[FactView]) -> Iterator[Item]:
     kept = [i for i in range(len(headings)) if i < 6 or any(row[i] for row in rows)]
     shown = [tuple(row[i] for i in kept) for row in rows]
     yield Table(tuple(headings[i] for i in kept), shown, right=(0, 5))
+
+
+def _known(found: Sequence[KnownView]) -> Iterator[Item]:
+    """What no edit carries, because the base says it."""
+    if not found:
+        return
+    yield (Span("known to the base, so not edited", "bold"),)
+    rows = [
+        (
+            fact.prompt.replace("{}", fact.subject),
+            fact.object,
+            when(fact.since),
+            fact.author,
+            "-" if fact.reliability is None else number(fact.reliability),
+        )
+        for fact in found
+    ]
+    yield Table(("prompt", "object", "since", "by", "reliability"), rows, right=(4,), indent=2)
