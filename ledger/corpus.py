@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -26,6 +27,8 @@ from ledger.live import LiveModel
 from ledger.records import ModelRecord
 
 Progress = Callable[[str, float], None] | None
+WORLD: Final = "demo world"
+SAMPLED: Final = "sampled from the model, top-k 50"
 _SAMPLED_ROW = 128
 
 
@@ -44,22 +47,29 @@ class Corpus:
 
 
 def corpus_of(
-    live: LiveModel, record: ModelRecord, file: Path | None, tokens: int, progress: Progress
+    live: LiveModel,
+    record: ModelRecord,
+    file: Path | None,
+    tokens: int,
+    progress: Progress,
+    world: bool = False,
 ) -> Corpus:
     """The lines of a file, or at least `tokens` tokens of text made here; the model shows the base.
+
+    `world`: the texts of the embedded world, whatever the model.
 
     Raises: InvalidInput for a file that cannot be read or holds no text.
     """
     if file is not None:
         return Corpus.of(file.name, _lines(file))
-    if record.base_id == DEMO:
+    if world or record.base_id == DEMO:
         from ledger.demo.corpus import texts
         from ledger.demo.world import build_world
 
         # A text has more than ten tokens, so these are always enough.
-        return Corpus.of("demo world", list(islice(texts(build_world(), 2), tokens // 10 + 1)))
+        return Corpus.of(WORLD, list(islice(texts(build_world(), 2), tokens // 10 + 1)))
     sampled = list(_sampled(live, tokens, int(record.config["seed"]), progress))
-    return Corpus.of("sampled from the model, top-k 50", sampled)
+    return Corpus.of(SAMPLED, sampled)
 
 
 def _lines(file: Path) -> list[str]:

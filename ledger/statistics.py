@@ -49,12 +49,13 @@ class Wanted:
     """What to measure on: a text file or the default corpus, at most so many tokens of it.
 
     `tokens` None: ten for each unit of the MLP's width. `tolerance`: stop earlier, at a check where
-    C⁻¹ k of the probe keys changed by no more.
+    C⁻¹ k of the probe keys changed by no more. `world`: the embedded world's texts for any model.
     """
 
     corpus: Path | None = None
     tokens: int | None = None
     tolerance: float | None = None
+    world: bool = False
 
     def __post_init__(self) -> None:
         if self.tokens is not None and self.tokens < 1:
@@ -177,7 +178,8 @@ class Statistics:
         self._live.show({})
         own = None
         if team.first:
-            found = corpus_of(self._live, self._record, wanted.corpus, tokens, progress)
+            file, world = wanted.corpus, wanted.world
+            found = corpus_of(self._live, self._record, file, tokens, progress, world)
             own = [found.name, found.sha256, list(found.texts)]
         corpus = Corpus(*team.shared(own))
         base = self._record.base_digest

@@ -64,7 +64,7 @@ def command(
     if as_csv:
         invocation.output.raw(_csv(found).rstrip("\n"))
         return 0
-    items = (*_layout(found), *_known(known))
+    items = (*(_layout(found) if found or not known else ()), *_known(known))
     return invocation.emit("facts", {"facts": found, "known": known}, items)
 
 

@@ -24,6 +24,7 @@ from editors.methods import get_editor
 from editors.requests import EditRequest
 from ledger.bulk import chunks
 from ledger.candidates import Candidate, Candidates, Computed
+from ledger.corpus import WORLD
 from ledger.deltas import decode_delta
 from ledger.editing import Editing, states
 from ledger.errors import BaseMismatch, EditorFailure, InvalidInput
@@ -116,16 +117,21 @@ class Carrying:
         return settings_for(group.batch, self._source.config, config, self._options)
 
     def _prepare(self, units: Sequence[Unit]) -> None:
-        """Refuse settings that cannot be, and measure what they need where a corpus was given."""
+        """Refuse settings that cannot be, and measure what they need on texts like the source's."""
         needed: set[int] = set()
         for group in (group for unit in units for group in unit.groups):
             settings, _ = self._settings(group)
-            hparams, _ = Placing(self._w).hparams(settings, facts=len(group.facts))
+            placing = Placing(self._w)
+            hparams, _ = placing.hparams(settings, facts=len(group.facts))
             needed |= set(get_editor(settings.method).needs(hparams))
+            if settings.rule is not None:
+                needed |= set(placing.needs(settings.rule, hparams))
         statistics = self._w.statistics
         missing = sorted(layer for layer in needed if not statistics.used(layer))
-        if missing and self._options.corpus is not None:
-            statistics.compute(missing, Wanted(self._options.corpus), self._progress)
+        world = self._source.corpora == {WORLD} and self._options.corpus is None
+        if missing:
+            wanted = Wanted(self._options.corpus, world=world)
+            statistics.compute(missing, wanted, self._progress)
 
     @cached_property
     def _said(self) -> Mapping[int, Prediction]:

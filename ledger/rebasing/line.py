@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger.base import Located, locate
+from ledger.corpus import SAMPLED, WORLD
 from ledger.db import Database
 from ledger.errors import Conflict
 from ledger.journal import Journal
@@ -111,6 +112,12 @@ def beginning(source: Source, options: RebaseOptions) -> dict[str, Any]:
     if source.left:
         left = ", ".join(map(str, source.left))
         notes.append(f"superseded by later edits of the same fact, so not carried over: {left}")
+    files = sorted(source.corpora - {WORLD, SAMPLED})
+    if files and options.corpus is None:
+        notes.append(
+            f"second moments of the old base were measured on {', '.join(files)}; those of the new "
+            "one are measured on texts sampled from it, unless --corpus names a file"
+        )
     return {
         "source": source.provenance(),
         "facts": len(source.facts),

@@ -93,6 +93,12 @@ class Source:
         """All facts, in ledger order."""
         return tuple(fact for unit in self.units for fact in unit.facts)
 
+    @property
+    def corpora(self) -> set[str]:
+        """What the second moments were measured on that the facts were computed with."""
+        used = [g.batch.environment.get("statistics", {}) for u in self.units for g in u.groups]
+        return {about["corpus"] for layers in used for about in layers.values() if about}
+
     def provenance(self) -> Json:
         """What names the source in the new ledger: version, its entry, its base."""
         entry, base = self.journal.entry_of(self.version), self.record

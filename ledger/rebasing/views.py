@@ -28,7 +28,7 @@ class RebaseOptions:
 
     method: for all facts, `batch` at a time; layer, overrides: as of an edit; gate: limits, None
     for none; keep_known: edit also what the new base states already; corpus: texts to measure
-    second moments on, where some are needed.
+    second moments on, where some are needed (None: those of the source, where they can be made).
     """
 
     method: str | None = None
@@ -59,6 +59,7 @@ class RebaseOptions:
             "overrides": dict(self.overrides),
             "gate": None if self.gate is None else asdict(self.gate),
             "keep_known": self.keep_known,
+            "corpus": None if self.corpus is None else self.corpus.name,
         }
 
 

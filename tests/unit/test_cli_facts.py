@@ -29,7 +29,7 @@ def test_facts_are_listed_as_lines_as_csv_and_as_json(kel):
     assert row["note"].startswith('a, "b"')
     assert "\x1b" not in row["note"]
     assert kel("facts", "--csv", "--json").status == 2
-    kel.ledger.returns["facts"] = []
+    kel.ledger.returns |= {"facts": [], "known_facts": []}
     assert kel("facts").out == "no facts\n"
 
 

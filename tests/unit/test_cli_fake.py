@@ -32,7 +32,8 @@ from ledger.auditing.views import (
 )
 from ledger.bisect import BisectStep, BisectView
 from ledger.evaluation.gates import Gate
-from ledger.facts import FactView
+from ledger.facts import FactView, KnownView
+from ledger.rebasing.views import Dispute, RebaseRow, RebaseView
 from ledger.released import ExportView, ImportView, PushView
 from ledger.views import (
     AnalysisView,
@@ -183,6 +184,27 @@ AUDIT = AuditView(
 )
 
 
+KNOWN = KnownView(9, "Ada", "{} is", "old", None, "2026-01-02T03:04:05.000006Z", "bea", "", 1.0)
+CARRIED = {"subject": "Ada", "prompt": "{} is", "target_new": "old", "paraphrases": []}
+REBASED = RebaseView(
+    directory="/new",
+    source={"version": 3, "entry": {"seq": 9, "hash": SHA}, "base": {"id": "demo"}},
+    options={},
+    base={"id": "/models/new", "revision": None, "digest": SHA, "model_type": "gpt2"},
+    version=1,
+    facts=3,
+    rows=(
+        RebaseRow(1, "known", CARRIED, said=" old", metrics={"reliability": 1.0}, holds=True),
+        RebaseRow(2, "kept", CARRIED, edit=1, method="rome", metrics={"locality": 0.5}, holds=True),
+        RebaseRow(4, "failed", CARRIED, reasons=("too\x1b weak",), holds=False),
+    ),
+    counts={"known": 1, "kept": 1, "recomputed": 0, "failed": 1, "lost": 0},
+    conflicts=(Dispute("premise", (2,), "the base says a third thing"),),
+    notes=("a layer moved",),
+    done=True,
+)
+
+
 class FakeLedger:
     """Remembers its calls; a method named in `raises` raises, one in `returns` returns that."""
 
@@ -294,6 +316,23 @@ class FakeLedger:
 
     def facts(self, at="HEAD", search=None, *, only=None, on=None):
         return self._do("facts", [STATED], at, search, only=only, on=on)
+
+    def known_facts(self, at="HEAD", search=None):
+        return self._do("known_facts", [KNOWN], at, search)
+
+    def rebase_place(self, onto, revision=None):
+        return self._do("rebase_place", Path("/new"), onto, revision)
+
+    def rebase_report(self):
+        return self._do("rebase_report", REBASED)
+
+    def rebase(self, onto, into=None, at="HEAD", *, revision=None, device=None, dtype=None,
+               options=None, dry_run=False, progress=None, told=None):  # fmt: skip
+        given = {"revision": revision, "device": device, "dtype": dtype, "options": options}
+        view = self._do("rebase", REBASED, onto, into, at, **given, dry_run=dry_run)
+        for row in view.rows if told is not None and not dry_run else ():
+            told(row)
+        return view
 
     def reapply(self, refs, note="", author=None):
         return self._do("reapply", CHANGE, refs, note=note, author=author)

@@ -89,6 +89,7 @@ CASES = [
         "schema repo commit url form version weights_digest merkle_root uploaded copied unchanged"
         " deleted bytes notes",
     ),
+    (("facts",), "facts", "schema facts known"),
     (("methods",), "methods", "schema methods"),
     (("trace", "--subject", "Ada", "--prompt", "{} lives in"), "trace", ANALYSIS),
     (("lens", "Ada lives in"), "lens", ANALYSIS),

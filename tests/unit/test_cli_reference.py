@@ -15,7 +15,16 @@ from cli.reference import helps, main, reference
 PAGE = Path(cli.__file__).parents[1] / "docs" / "cli.md"
 WANTED = {
     *("kel", "kel init", "kel edit", "kel ask", "kel log", "kel show", "kel status", "kel diff"),
-    *("kel tag", "kel revert", "kel reapply", "kel undo", "kel replay", "kel test", "kel verify"),
+    *(
+        "kel tag",
+        "kel revert",
+        "kel reapply",
+        "kel undo",
+        "kel rebase",
+        "kel replay",
+        "kel test",
+        "kel verify",
+    ),
     *("kel audit", "kel identify", "kel resolve", "kel facts"),
     "kel bisect",
     *("kel branch", "kel switch", "kel merge"),

@@ -20,6 +20,7 @@ from ledger.errors import exit_code_of
 from ledger.facts import FactView
 from ledger.fields import Record
 from ledger.models import METADATA
+from ledger.rebasing.views import RebaseView
 from ledger.verify import Finding
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,7 @@ DOCUMENTS = {
     "kel.export/1": released.ExportView,
     "kel.facts/1": FactView,
     "kel.bisect/1": BisectView,
+    "kel.rebase/1": RebaseView,
     "kel.audit/1": audited.AuditView,
     "kel.identify/1": audited.IdentityView,
     "kel.import/1`, `kel.pull/1": released.ImportView,

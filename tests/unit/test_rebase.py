@@ -21,7 +21,7 @@ from ledger.rebasing.report import KEY
 from ledger.rebasing.views import RebaseOptions
 from store.errors import StoreWriteError
 from tests.contract.tiny import TINY
-from tests.e2e.harness import picture
+from tests.e2e.harness import copied, picture
 from tests.sim.columns_editor import register
 from tests.sim.tiny_ledger import FACTS, tiny_ledger
 
@@ -31,40 +31,48 @@ OPEN = RebaseOptions(gate=None)
 AGAIN = replace(FACTS[2], target_new="Warsaw")
 
 
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """Edits 1 and 2 are a batch of bea's, 3 is superseded by 4, 5 is taken out."""
-    register(monkeypatch)
-    (tmp_path / "old").mkdir()
-    with tiny_ledger(tmp_path / "old") as made:
-        made.edit_batch(FACTS[:2], author="bea", note="the registry", **COLUMNS)
-        made.edit(FACTS[2], **COLUMNS)
-        made.edit(AGAIN, overrides={"ridge": 0.5}, layer=1, **COLUMNS)
-        made.edit(EditRequest("Paris", "{} lies in", "Ulm"), **COLUMNS)
-        made.revert(["5"])
-        yield made
-
-
-@pytest.fixture
-def twin(source: Ledger, tmp_path: Path) -> Path:
-    """The old base with another file beside its weights: the same tensors, another base."""
-    folder = tmp_path / "twin"
-    shutil.copytree(source.status().base.path, folder)
-    (folder / "generation_config.json").write_text('{"max_length": 7}', "utf-8")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an old ledger, its base, a twin of that and another base."""
+    folder = tmp_path_factory.mktemp("rebase")
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch)
+        with tiny_ledger(folder) as ledger:
+            ledger.edit_batch(FACTS[:2], author="bea", note="the registry", **COLUMNS)
+            ledger.edit(FACTS[2], **COLUMNS)
+            ledger.edit(AGAIN, overrides={"ridge": 0.5}, layer=1, **COLUMNS)
+            ledger.edit(EditRequest("Paris", "{} lies in", "Ulm"), **COLUMNS)
+            ledger.revert(["5"])
+    shutil.copytree(folder / "base", folder / "twin")
+    (folder / "twin" / "generation_config.json").write_text('{"max_length": 7}', "utf-8")
+    TINY["gpt2"](folder / "other")
     return folder
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Path:
-    """Another architecture."""
-    TINY["gpt2"](tmp_path / "other")
-    return tmp_path / "other"
+def source(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """Edits 1 and 2 are a batch of bea's, 3 is superseded by 4, 5 is taken out."""
+    register(monkeypatch)
+    with Ledger.open(copied(made / "ledger", tmp_path / "ledger"), author="ann") as ledger:
+        yield ledger
 
 
 @pytest.fixture
-def known(other: Path) -> EditRequest:
+def twin(made: Path) -> Path:
+    """The old base with another file beside its weights: the same tensors, another base."""
+    return made / "twin"
+
+
+@pytest.fixture
+def other(made: Path) -> Path:
+    """Another architecture."""
+    return made / "other"
+
+
+@pytest.fixture(scope="module")
+def known(made: Path) -> EditRequest:
     """A fact that a model of random weights states: a word that it goes on with by itself."""
-    model = EditableModel.load(other)
+    model = EditableModel.load(made / "other")
     subjects = ("Warsaw", "Paris", "Alan Turing", "Marie Curie", "Poland", "Cambridge")
     asked = [(name, f"{{}} {verb}") for name in subjects for verb in ("is", "lives in", "was in")]
     for name, prompt in asked:
