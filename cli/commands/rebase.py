@@ -70,7 +70,8 @@ _SHOWN = ("reliability", "generalization", "locality")
     "--corpus",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Texts to measure second moments of the new base on (default: as of kel stats).",
+    help="Texts to measure second moments of the new base on (default: those of the old base, "
+    "where they can be made again, else as of kel stats).",
 )
 @click.option("--device", metavar="D", help="Where it is computed (default: as here).")
 @click.option("--dtype", metavar="D", help="What the model computes in (default: as here).")
