@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from editors.requests import VALIDITY
 from ledger.errors import InvalidInput
 from ledger.inspection import entries_backwards
 from ledger.journal import Journal
@@ -136,6 +137,7 @@ def _request(edit: EditRecord) -> dict[str, Any]:
         "prompt": edit.prompt,
         "target_new": edit.target_new,
         "target_true": edit.target_true,
+        **{name: value for name in VALIDITY if (value := getattr(edit, name)) is not None},
         **edit.probes,
     }
 

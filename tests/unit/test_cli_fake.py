@@ -184,7 +184,9 @@ AUDIT = AuditView(
 )
 
 
-KNOWN = KnownView(9, "Ada", "{} is", "old", None, "2026-01-02T03:04:05.000006Z", "bea", "", 1.0)
+KNOWN = KnownView(
+    9, "Ada", "{} is", "old", None, "2026-01-02T03:04:05.000006Z", "bea", "", None, 1.0
+)
 CARRIED = {"subject": "Ada", "prompt": "{} is", "target_new": "old", "paraphrases": []}
 REBASED = RebaseView(
     directory="/new",
