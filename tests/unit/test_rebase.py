@@ -28,7 +28,7 @@ from tests.sim.tiny_ledger import FACTS, tiny_ledger
 QUICK = {"layer": 0, "overrides": {"second_moment": "identity", "max_update_ratio": 10000}}
 COLUMNS = {"method": "columns", "gate": None}
 OPEN = RebaseOptions(gate=None)
-AGAIN = replace(FACTS[2], target_new="Warsaw")
+AGAIN = replace(FACTS[2], target_new="Warsaw", source="the parish book")
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,8 @@ def test_provenance_and_credit_go_along(source, twin, tmp_path):
         assert one.note == f"the registry\nrebased from {origin.hash[:12]} edits 1, 2"
         assert three.note == f"rebased from {origin.hash[:12]} edit 4"
         assert [fact.author for fact in made.facts()] == ["bea", "bea", "ann"]
+        assert made.facts()[2].source == "the parish book"
+        assert made.rebase_report().rows[2].request == AGAIN.to_json()
         assert made.log()[-1].facts == (f"rebased from version 5 of {origin.hash[:12]}",)
         applied = made.journal.entry_of(1).payload[KEY]
         assert applied["hashes"] == [source.show(n).hash for n in "12"]
