@@ -56,6 +56,12 @@ def describe(error: BaseException) -> Failure:
     return _described(error)
 
 
+def known(error: BaseException) -> Failure | None:
+    """The failure of an error that belongs to this program; None for anything else."""
+    ours = type(error).__module__.partition(".")[0] in _OURS
+    return _described(error) if ours else None
+
+
 def _described(error: BaseException) -> Failure:
     from ledger.errors import exit_code_of
 

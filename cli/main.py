@@ -29,6 +29,7 @@ COMMANDS = MappingProxyType(
         "init": "init",
         "edit": "edit",
         "ask": "ask",
+        "chat": "chat",
         "log": "log",
         "show": "show",
         "status": "status",

@@ -62,6 +62,22 @@ class Output:
         for text in lines:
             self._write(_rendered((text,), sys.stderr), sys.stderr)
 
+    def piece(self, part: Part) -> None:
+        """A piece of a text that goes on, to standard output; line breaks stay."""
+        lines = part.split("\n") if isinstance(part, str) else [part]
+        text = "\n".join(_styled(line, _colourful(sys.stdout)) for line in lines)
+        self._write(text, sys.stdout, end=False)
+
+    def asked(self, prompt: str) -> str | None:
+        """The next line of standard input without its end; None at the end of it.
+
+        The prompt is shown on a terminal only.
+        """
+        if sys.stdin.isatty():
+            self._write(escape(prompt), sys.stderr, end=False)
+        line = sys.stdin.readline()
+        return line.rstrip("\r\n") if line else None
+
     @contextlib.contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator[Progress]:
         """A bar on standard error while the block runs; `total` steps, or a share of one."""
@@ -72,12 +88,13 @@ class Output:
             finally:
                 self._bar = None
 
-    def _write(self, text: str, stream: TextIO) -> None:
+    def _write(self, text: str, stream: TextIO, *, end: bool = True) -> None:
         encoding = getattr(stream, "encoding", None) or "utf-8"
         safe = text.encode(encoding, "backslashreplace").decode(encoding)
         with self._bar.aside() if self._bar else contextlib.nullcontext():
             try:
-                click.echo(safe, file=stream, color=True)  # flushes, so that a failure shows here
+                # Flushes, so that a failure shows here.
+                click.echo(safe, file=stream, nl=end, color=True)
             except BrokenPipeError as error:
                 raise OutputClosed from error
 

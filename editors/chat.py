@@ -13,11 +13,11 @@ template that is more than a frame around the user's words is refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from editors.errors import UnsupportedModel
+from editors.errors import InvalidRequest, UnsupportedModel
 
 _ASKED = ("Where was Ada born 4f2a?", "北京 is {the capital} of which country, é 93c1?")
 _SAID = "In the city 7b1d."
@@ -66,6 +66,23 @@ def frame_of(tokenizer: Any) -> Frame:
             "that cannot be turned off stands between): leave --chat-template out"
         )
     return Frame(before, after, gap)
+
+
+def rendered_chat(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
+    """A whole conversation as the chat template writes it, up to where the next answer begins.
+
+    Each message has a `role` (system, user, assistant) and a `content`. Raises: InvalidRequest for
+    a conversation that the template refuses.
+    """
+    try:
+        text: str = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
+        )
+    except Exception as error:  # a template is a program: it may fail in any way
+        raise InvalidRequest(
+            f"the chat template refuses these messages ({type(error).__name__}: {error})"
+        ) from error
+    return text
 
 
 def _rendered(tokenizer: Any, user: str, said: str | None = None) -> str:

@@ -43,6 +43,23 @@ def top_k_sampler(k: int, generator: torch.Generator) -> Choose:
     return choose
 
 
+def nucleus_sampler(temperature: float, top_p: float, generator: torch.Generator) -> Choose:
+    """A choice among the fewest tokens that hold `top_p` of the chance, from `generator` (CPU).
+
+    `temperature` divides the logits, > 0; `top_p` in (0, 1], 1 for all tokens.
+    """
+
+    def choose(logits: Tensor) -> Tensor:
+        chances = (logits.float().cpu() / temperature).softmax(dim=-1)
+        ordered, ids = chances.sort(dim=-1, descending=True)
+        # A token is kept if those before it hold less than top_p, so the first always is.
+        kept = ordered.where(ordered.cumsum(dim=-1) - ordered < top_p, 0.0)
+        picks = torch.multinomial(kept, 1, generator=generator)
+        return ids.gather(1, picks).squeeze(1)
+
+    return choose
+
+
 @torch.no_grad()
 def continue_rows(
     model: EditableModel,

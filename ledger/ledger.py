@@ -21,17 +21,17 @@ from pathlib import Path
 from ledger.analysing import AnalysingLedger
 from ledger.branched import BranchedLedger
 from ledger.errors import InvalidInput
-from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
 from ledger.rebasing.views import RebaseOptions, RebaseRow, RebaseView
 from ledger.released import ExportView, PushView
+from ledger.talking import TalkingLedger
 from ledger.views import Answer, GcView, MethodView, PartView, ReplayView, StatsView, TestView
 from store import gc
 
 GRACE_SECONDS = 14 * 24 * 3600.0
 
 
-class Ledger(AnalysingLedger, BranchedLedger, InvestigatingLedger):
+class Ledger(AnalysingLedger, BranchedLedger, TalkingLedger):
     """One ledger folder. Make it with `init` or `open`; a context manager."""
 
     # --- computing ------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ WANTED = {
     *("kel audit", "kel identify", "kel resolve", "kel facts"),
     "kel bisect",
     *("kel branch", "kel switch", "kel merge"),
+    "kel chat",
     "kel interference",
     *("kel data", "kel data check", "kel data list"),
     *("kel trace", "kel lens", "kel activations", "kel layers"),
