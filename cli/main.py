@@ -65,6 +65,7 @@ COMMANDS = MappingProxyType(
         "db": "db",
         "data": "data",
         "gc": "gc",
+        "user": "user",
         "demo": "demo",
     }
 )

@@ -68,12 +68,17 @@ class Output:
         text = "\n".join(_styled(line, _colourful(sys.stdout)) for line in lines)
         self._write(text, sys.stdout, end=False)
 
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody types at a terminal."""
+        return sys.stdin.isatty()
+
     def asked(self, prompt: str) -> str | None:
         """The next line of standard input without its end; None at the end of it.
 
         The prompt is shown on a terminal only.
         """
-        if sys.stdin.isatty():
+        if self.interactive:
             self._write(escape(prompt), sys.stderr, end=False)
         line = sys.stdin.readline()
         return line.rstrip("\r\n") if line else None

@@ -4,6 +4,8 @@
     ├── InvalidInput             2  an argument or a value that cannot be recorded
     ├── NoLedger                 2  there is no ledger here, or it was never initialised
     ├── UnknownRevision          2  no such version, tag or edit
+    ├── NotAllowed               2  a password or a role that does not suffice
+    │   └── TooManyAttempts         too many failures; wait
     ├── GateRejected             3  the edit did not pass its gate; nothing was applied
     ├── IntegrityFailure         4  what is stored is not what was recorded
     │   ├── BaseMismatch            the checkpoint is not the one the ledger was made for
@@ -13,6 +15,7 @@
     │   ├── StaleVersion            computed on a version that is no longer the head
     │   ├── NotActive               the edit is not part of the version
     │   ├── AlreadyActive           the edit is part of the version already
+    │   ├── ProposalGone            a proposal was used, withdrawn or left too long
     │   └── Busy                    another process holds the write lock
     ├── EditorFailure            6  the editing method could not do its work
     ├── SchemaError              7  the database has another schema
@@ -79,6 +82,20 @@ class UnknownRevision(LedgerError):
         super().__init__(message + hint)
 
 
+class NotAllowed(LedgerError):
+    """A password is wrong, or a role does not suffice."""
+
+    exit_code = 2
+
+
+class TooManyAttempts(NotAllowed):
+    """Too many failures; `seconds` is how long to wait."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        super().__init__(f"too many failed attempts; try again in {seconds} seconds")
+
+
 class GateRejected(LedgerError):
     """The edit did not pass its gate: it was measured, recorded and not applied."""
 
@@ -127,6 +144,10 @@ class NotActive(Conflict):
 
 class AlreadyActive(Conflict):
     """The edit is part of the version already."""
+
+
+class ProposalGone(Conflict):
+    """A proposal was used, withdrawn or left too long."""
 
 
 class Busy(Conflict):

@@ -27,6 +27,7 @@ from ledger.views import DiffView, EditView, LogView, StatusView
 from store.objects import ObjectStore
 
 if TYPE_CHECKING:
+    from ledger.access import Access
     from ledger.workspace import Workspace
 
 
@@ -170,6 +171,13 @@ class OpenedLedger:
 
         place = self.folder.base_place()
         return Workspace(self.journal, self.store, self.folder.cache, self.author, place)
+
+    @cached_property
+    def access(self) -> Access:
+        """Accounts, sessions, tokens and proposals of the application."""
+        from ledger.access import Access
+
+        return Access(self.journal)
 
     # --- reading --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 Promise: the same ledger gives the same bytes; only lines that this module could have written are
 taken in, each after its place in the chain was checked.
 Rules: one line an entry, in order: canonical JSON of the entry's row and the rows written with it,
-as they are hashed, and a newline. Accounts are never given out: they hold hashes of passwords.
+as they are hashed, and a newline. Who had which role is history; a password's hash never leaves.
 
     with database.read() as snapshot:
         text = b"".join(lines(snapshot))
@@ -33,6 +33,7 @@ from ledger.records import (
     ReleaseRecord,
     StatsRecord,
     TagRecord,
+    UserRecord,
 )
 from ledger.sqlite import Inspected, Row
 from ledger.verify import rows_by_entry
@@ -43,18 +44,18 @@ MOST_LINE: Final = 256_000_000
 # Those that others point to come first.
 _KINDS: Final[tuple[type[Record], ...]] = (
     *(ModelRecord, BaseTensorRecord, ObjectRecord, BatchRecord, EditRecord, MeasurementRecord),
-    *(PredictionRecord, TagRecord, StatsRecord, ReleaseRecord),
+    *(PredictionRecord, TagRecord, StatsRecord, ReleaseRecord, UserRecord),
 )
 _RECORDS: Final = MappingProxyType({kind.table: kind for kind in _KINDS})
 _ORDER: Final = MappingProxyType({kind.table: place for place, kind in enumerate(_KINDS)})
 
 
 def lines(snapshot: Inspected) -> Iterator[bytes]:
-    """The history, entry by entry. Raises: InvalidInput for a ledger with accounts."""
-    if snapshot.query('SELECT id FROM "user" LIMIT 1'):
+    """The history, entry by entry. Raises: InvalidInput for one with hashes of passwords."""
+    if snapshot.query("""SELECT id FROM "user" WHERE password_hash <> '' LIMIT 1"""):
         raise InvalidInput(
-            "the ledger holds accounts of the web page, and a bundle would give out the hashes of "
-            "their passwords: export merged weights or an adapter"
+            "the history holds hashes of passwords, and a bundle would give them out: export "
+            "merged weights or an adapter"
         )
     streams = {name: grouped(snapshot, name) for name in _ORDER}
     waiting = {name: next(stream, None) for name, stream in streams.items()}

@@ -13,6 +13,7 @@ reads a file or an environment variable. `ledger.schema.upgrade` is the caller.
 
 from alembic import context
 
+from ledger.access.tables import OPERATIONAL
 from ledger.models import METADATA
 
 
@@ -20,7 +21,7 @@ def run() -> None:
     """Configure alembic for the caller's connection and run what was asked for."""
     context.configure(
         connection=context.config.attributes["connection"],
-        target_metadata=METADATA,
+        target_metadata=[METADATA, OPERATIONAL],
         transactional_ddl=True,
         compare_type=True,
         user_module_prefix="sa.",

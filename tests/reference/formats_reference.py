@@ -172,6 +172,8 @@ def weights_digest(base: str, tensors: Mapping[str, str]) -> str:
     return digest({"base": base, "tensors": tensors})
 
 
+NO_HISTORY = {"alembic_version", "credential", "session", "token", "proposal", "attempt"}
+
 # --- history ------------------------------------------------------------------------------------
 
 
@@ -179,9 +181,9 @@ def read_tables(path: Path) -> dict[str, list[Row]]:
     """Every row of every table, as stored."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
-    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'"
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
     try:
-        names = [name for (name,) in connection.execute(query)]
+        names = [n for (n,) in connection.execute(query) if n not in NO_HISTORY]
         return {n: [dict(r) for r in connection.execute(f'SELECT * FROM "{n}"')] for n in names}
     finally:
         connection.close()

@@ -20,13 +20,14 @@ MAY_IMPORT = {
     "editors": {"editors", "torch", "transformers", "numpy", "safetensors"},
     "ledger": {"ledger", "editors", "store", "torch", "transformers", "tokenizers", "numpy"}
     | {"sqlmodel", "sqlalchemy", "alembic", "tqdm", "migrations"},
-    "migrations": {"migrations", "alembic", "sqlalchemy", "ledger.models"},
+    "migrations": {"migrations", "alembic", "sqlalchemy", "ledger.models", "ledger.access"},
     "cli": {"cli", "ledger", "click", "tqdm"},
 }
 ALONE = {
     "ledger/hub.py": {"huggingface_hub"},
     "ledger/postgres.py": {"psycopg"},
     "ledger/heatmap.py": {"matplotlib"},
+    "ledger/access/passwords.py": {"argon2"},
     "ledger/analysis/plots.py": {"matplotlib"},
 }
 PURE = {

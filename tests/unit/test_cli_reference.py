@@ -29,6 +29,8 @@ WANTED = {
     "kel bisect",
     *("kel branch", "kel switch", "kel merge"),
     "kel chat",
+    *("kel user", "kel user add", "kel user list", "kel user remove", "kel user passwd"),
+    *("kel user token", "kel user token add", "kel user token list", "kel user token remove"),
     "kel interference",
     *("kel data", "kel data check", "kel data list"),
     *("kel trace", "kel lens", "kel activations", "kel layers"),

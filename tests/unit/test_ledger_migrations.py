@@ -133,17 +133,17 @@ def test_an_older_schema_is_copied_aside_and_upgraded_when_opened(old):
     Database.open(old).close()
     assert rows_of(old) == rows
     assert sum(kind == "trigger" for kind, _, _ in schema_of(old)) == 3 * len(METADATA.tables)
-    copy = old.with_name("ledger.db.before-0003-000")
+    copy = old.with_name(f"ledger.db.before-{schema.CURRENT}-000")
     assert (rows_of(copy), schema_of(copy)) == (rows, shape)
     assert copy.stat().st_mode & 0o077 == 0
 
 
 def test_a_second_copy_does_not_replace_the_first(old):
-    first = old.with_name("ledger.db.before-0003-000")
+    first = old.with_name(f"ledger.db.before-{schema.CURRENT}-000")
     first.write_text("precious")
     Database.open(old).close()
     assert first.read_text() == "precious"
-    assert old.with_name("ledger.db.before-0003-001").stat().st_size > 0
+    assert old.with_name(f"ledger.db.before-{schema.CURRENT}-001").stat().st_size > 0
 
 
 def test_an_older_schema_is_refused_where_no_upgrade_is_wanted(old):

@@ -1,0 +1,149 @@
+"""`kel user`: who may use the application, and the tokens of its API.
+
+Promise: a password is read from a prompt without echo or from standard input, never from the
+command line; a token is shown once.
+
+    kel user add ada --role editor
+    printf 'correct horse\\n' | kel user passwd ada
+    kel user token add ada --scope chat --label laptop
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.invocation import Invocation, changing, common, opened
+from cli.layout import Table, when
+from cli.output import Item, Span
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+
+
+@click.group()
+@common
+def command(invocation: Invocation) -> None:
+    """Accounts of the application: who may read, edit and administrate."""
+
+
+@command.command("add")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["reader", "editor", "admin"]),
+    default="reader",
+    show_default=True,
+    help="What the account may do.",
+)
+@common
+def add(invocation: Invocation, name: str, role: str) -> int:
+    """Make the account NAME; the password is asked for, or the first line of standard input."""
+    password = _password(invocation, f"password for {name}: ", again=True)
+    with changing(invocation) as ledger:
+        ledger.access.accounts.add(name, role, password, author=ledger.author)
+        return _shown(invocation, ledger)
+
+
+@command.command("list")
+@common
+def listed(invocation: Invocation) -> int:
+    """List the accounts."""
+    with opened(invocation) as ledger:
+        return _shown(invocation, ledger)
+
+
+@command.command("remove")
+@click.argument("name")
+@common
+def remove(invocation: Invocation, name: str) -> int:
+    """Take the account NAME away, with its password, sessions and tokens."""
+    with changing(invocation) as ledger:
+        ledger.access.accounts.remove(name, author=ledger.author)
+        return _shown(invocation, ledger)
+
+
+@command.command("passwd")
+@click.argument("name")
+@common
+def passwd(invocation: Invocation, name: str) -> int:
+    """Set another password for NAME, who is logged out everywhere."""
+    password = _password(invocation, f"new password for {name}: ", again=True)
+    with changing(invocation) as ledger:
+        ledger.access.accounts.change_password(name, password)
+        return _shown(invocation, ledger)
+
+
+@command.group("token")
+@common
+def token(invocation: Invocation) -> None:
+    """Tokens of the API, one a program."""
+
+
+@token.command("add")
+@click.argument("name")
+@click.option(
+    "--scope",
+    type=click.Choice(["chat", "read", "edit"]),
+    default="chat",
+    show_default=True,
+    help="Answers only; the ledger's pages too; changes too.",
+)
+@click.option("--label", metavar="TEXT", default="", help="What it is for.")
+@common
+def token_add(invocation: Invocation, name: str, scope: str, label: str) -> int:
+    """Make a token for NAME and show it, once."""
+    with changing(invocation) as ledger:
+        if ledger.access.accounts.role(name) is None:
+            raise click.UsageError(f"there is no account {name!r}.")
+        secret = ledger.access.tokens.add(name, label, scope)
+    content = {"token": secret, "name": name, "scope": scope}
+    return invocation.emit("user.token", content, [(secret,)])
+
+
+@token.command("list")
+@common
+def token_list(invocation: Invocation) -> int:
+    """List the tokens, without their secrets."""
+    with opened(invocation) as ledger:
+        found = ledger.access.tokens.all()
+    rows = [(t.id, t.name, t.scope, t.label) for t in found]
+    items: list[Item] = [Table(("id", "name", "scope", "label"), rows)]
+    return invocation.emit("user.token", {"tokens": found}, items if rows else [("no tokens",)])
+
+
+@token.command("remove")
+@click.argument("start", metavar="ID")
+@common
+def token_remove(invocation: Invocation, start: str) -> int:
+    """Take the token ID back."""
+    with changing(invocation) as ledger:
+        ledger.access.tokens.remove(start)
+        found = ledger.access.tokens.all()
+    return invocation.emit("user.token", {"tokens": found}, [(f"token {start} is gone",)])
+
+
+def _password(invocation: Invocation, prompt: str, *, again: bool = False) -> str:
+    """A password from the terminal, without echo, or the next line of standard input."""
+    if not invocation.output.interactive:
+        return invocation.output.asked("") or ""
+    password = getpass.getpass(prompt)
+    if again and getpass.getpass("once more: ") != password:
+        raise click.UsageError("the two passwords are not the same.")
+    return password
+
+
+def _shown(invocation: Invocation, ledger: Ledger) -> int:
+    found = ledger.access.accounts.all()
+    rows = [(account.name, account.role, when(account.since)) for account in found]
+
+    def lines() -> Iterator[Item]:
+        if rows:
+            yield Table(("name", "role", "since"), rows)
+        else:
+            yield (Span("no accounts", "dim"),)
+
+    return invocation.emit("user", {"users": found}, lines())

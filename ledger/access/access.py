@@ -1,0 +1,58 @@
+"""Everything about who may do what, in one value.
+
+Promise: a name and a password are checked under the rate limit, at the same cost for an unknown
+name, with the same answer.
+
+    access = Access(journal)
+    access.sign_in("ada", "correct horse", address="127.0.0.1")     # 'editor', or raises
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ledger.access.accounts import ROLES, Accounts
+from ledger.access.attempts import Attempts
+from ledger.access.passwords import Passwords
+from ledger.access.proposals import Proposals
+from ledger.access.secrets import Sessions, Tokens
+from ledger.errors import NotAllowed
+from ledger.journal import Journal
+
+
+def now() -> int:
+    """Seconds since 1970."""
+    return int(time.time())
+
+
+class Access:
+    """Accounts, sessions, tokens, proposals and failed attempts of one ledger."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        passwords: Passwords | None = None,
+        clock: Callable[[], int] = now,
+    ) -> None:
+        database = journal.database
+        self.accounts = Accounts(journal, passwords or Passwords(), clock)
+        self.attempts = Attempts(database, clock)
+        self.sessions = Sessions(database, clock)
+        self.tokens = Tokens(database, clock)
+        self.proposals = Proposals(database, clock)
+
+    def sign_in(self, name: str, password: str, *, address: str) -> str:
+        """The role of who knows the password. Raises: NotAllowed, TooManyAttempts."""
+        account = f"user {name[:64]}"
+        attempt = self.attempts.begin([account, f"from {address[:64]}"])
+        if not self.accounts.right(name, password):
+            raise NotAllowed("the name or the password is wrong")
+        self.attempts.succeeded(attempt, account)
+        return self.accounts.role(name) or ROLES[0]
+
+    def allow(self, role: str | None, needed: str) -> None:
+        """Refuse a role below the one needed. Raises: NotAllowed."""
+        if role is None or ROLES.index(role) < ROLES.index(needed):
+            raise NotAllowed(f"this needs the role {needed}; you are {role or 'nobody'}")
