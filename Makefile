@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # One thread is fastest for models this small: two spend their time waiting for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types docs bench nightly demo-model measure-demo clean
+.PHONY: demo serve test lint types docs bench nightly demo-model measure-demo clean
 
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
@@ -14,6 +14,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## the main job, told step by step, on the embedded model
 	$(VENV)/bin/kel demo --dir demo-ledger
+
+serve: $(STAMP)  ## the application in the browser, on the embedded model
+	$(VENV)/bin/kel serve --demo
 
 test: $(STAMP)  ## the fast tier
 	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile

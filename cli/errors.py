@@ -2,7 +2,11 @@
 
     CliError
     ├── Interrupted    the user stopped it; the message says what that left behind    exit 130
-    └── OutputClosed   the reader of standard output has gone away                    exit 141
+    ├── OutputClosed   the reader of standard output has gone away                    exit 141
+    └── WebError       answered by the application, never the end of a command
+        ├── Overloaded     too much is waiting already, of everybody or of one        503
+        ├── LoginNeeded    the page is for accounts                                   to /login
+        └── ApiError       a refusal in the shape of OpenAI's                         its status
 
 Promise: every exception has one line for people, a code for programs and an exit status.
 Rules: statuses of the ledger's own errors come from `ledger.errors.exit_code_of`; an exception that
@@ -31,6 +35,35 @@ class Interrupted(CliError):
 
 class OutputClosed(CliError):
     """Nobody reads standard output any more, as in `kel log | head -1`."""
+
+
+class WebError(CliError):
+    """Answered by the application."""
+
+
+class Overloaded(WebError):
+    """Too much is waiting already, of everybody or of one."""
+
+
+class LoginNeeded(WebError):
+    """The page is for accounts only."""
+
+
+class ApiError(WebError):
+    """A refusal in the shape of OpenAI's."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        kind: str,
+        code: str | None = None,
+        param: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.kind = status, message, kind
+        self.code, self.param, self.headers = code, param, headers
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ COMMANDS = MappingProxyType(
         "db": "db",
         "data": "data",
         "gc": "gc",
+        "serve": "serve",
         "user": "user",
         "demo": "demo",
     }

@@ -70,12 +70,14 @@ def speak(
 ) -> Spoken:
     """Continue the tokens; `stop(text, complete)` is where the text ends, or None.
 
-    Raises: InvalidRequest if the tokens and the answer do not fit into the model.
+    An answer ends where the model's room does. Raises: InvalidRequest if there is none left.
     """
     limit = room(model)
-    if limit is not None and len(ids) + max_new_tokens > limit:
+    if limit is not None:
+        max_new_tokens = min(max_new_tokens, limit - len(ids))
+    if max_new_tokens < 1:
         raise InvalidRequest(
-            f"{len(ids)} tokens and {max_new_tokens} more do not fit into the model's {limit}"
+            f"{len(ids)} tokens leave no room for an answer in the model's {limit}"
         )
     answer = _Answer(model, stop, listener)
     with model.evaluating():

@@ -113,10 +113,12 @@ def _fitting(model: EditableModel, messages: list[Message], new: int) -> list[in
     from editors.speaking import conversation_ids, room
 
     limit = room(model)
+    # An answer may be cut short, but not to less than half of what the model can look at.
+    answer = new if limit is None else min(new, limit // 2)
     while True:
         ids = conversation_ids(model, messages)
         first = int(messages[0]["role"] == "system")
-        if limit is None or len(ids) + new <= limit or len(messages) < first + 3:
+        if limit is None or len(ids) + answer <= limit or len(messages) < first + 3:
             return ids
         del messages[first : first + 2]
 

@@ -109,8 +109,10 @@ def test_a_conversation_is_what_the_template_makes_of_it(model: EditableModel) -
 def test_what_does_not_fit_is_refused(model: EditableModel) -> None:
     limit = room(model)
     assert limit is not None
-    with pytest.raises(InvalidRequest, match="do not fit"):
+    with pytest.raises(InvalidRequest, match="no room"):
         speak(model, [5] * limit, 1)
+    cut = speak(model, [5] * (limit - 3), 10)
+    assert (cut.finish, cut.tokens) == ("length", 3)
 
 
 def test_old_turns_are_dropped_until_the_conversation_fits(ledger: Ledger) -> None:

@@ -30,6 +30,7 @@ ALONE = {
     "ledger/access/passwords.py": {"argon2"},
     "ledger/analysis/plots.py": {"matplotlib"},
 }
+WEB = {"fastapi", "starlette", "jinja2", "uvicorn"}
 PURE = {
     "ledger/history.py": {"ledger.errors", "ledger.lines"},
     "ledger/lines.py": {"ledger.errors"},
@@ -120,6 +121,8 @@ def imports(module: Module) -> Iterator[str]:
     """Who imports whom."""
     allowed = MAY_IMPORT[module.package]
     allowed = allowed | ALONE.get(module.path, set())
+    if module.path.startswith("cli/web/"):
+        allowed = allowed | WEB
     for node, name in imported(module):
         roots = {name.split(".")[0], ".".join(name.split(".")[:2])}
         if not roots & (allowed | sys.stdlib_module_names):

@@ -29,6 +29,7 @@ WANTED = {
     "kel bisect",
     *("kel branch", "kel switch", "kel merge"),
     "kel chat",
+    "kel serve",
     *("kel user", "kel user add", "kel user list", "kel user remove", "kel user passwd"),
     *("kel user token", "kel user token add", "kel user token list", "kel user token remove"),
     "kel interference",

@@ -1,0 +1,165 @@
+"""The chat page: messages, answers as they come, stop, clean, compare.
+
+Promise: an answer names its version; a message that wants a change gets a proposal instead of an
+answer; looking at the page changes nothing.
+
+    GET /    POST /say    POST /clean    POST /jobs/{id}/stop    GET /jobs/{id}/events
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import Response, StreamingResponse
+
+from cli.conversation import CLEAN, Exchange
+from cli.errors import Overloaded
+from cli.web.jobs import END, Job
+from cli.web.pages import failed, page, remembered, rendered, see, state_of, visitor_of
+from cli.web.state import State
+from cli.web.talks import Talk, WebTurn
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+    from ledger.views import Reply
+
+LONGEST: Final = 4000
+EXAMPLES: Final = 3
+router = APIRouter()
+Text = Annotated[str, Form()]
+
+
+@router.get("/")
+def chat(request: Request) -> Response:
+    """The conversation."""
+    state, visitor = state_of(request), visitor_of(request)
+    talk = state.talks.seen(visitor.key)
+    found = page(request, "chat.html", talk=talk, visitor=visitor, examples=_examples(state))
+    return remembered(request, found, visitor)
+
+
+@router.post("/say")
+def say(
+    request: Request,
+    message: Text = "",
+    compare: Text = "",
+    at: Text = "HEAD",
+    plain: Text = "",
+) -> Response:
+    """A message; `plain` asks for an answer whatever it says."""
+    from ledger.errors import UnknownRevision
+
+    state, visitor = state_of(request), visitor_of(request)
+    talk, text = state.talks.of(visitor.key), message.strip()
+    if not text or len(text) > LONGEST:
+        return failed(request, 400, f"a message has 1 to {LONGEST} characters")
+    if text in CLEAN:
+        talk.clean()
+        return remembered(request, see("/"), visitor)
+    talk.compare, talk.at = bool(compare), at[:100] or "HEAD"
+    try:
+        state.ledger.resolve(talk.at)
+        proposal = None if plain else talk.conversation.proposed(text)
+        answers = () if proposal else _asked(state, talk, visitor.key, text)
+    except UnknownRevision as error:
+        talk.at = "HEAD"
+        return failed(request, 404, str(error))
+    except Overloaded as error:
+        return failed(request, 503, str(error), wait=5)
+    talk.add(WebTurn(text, answers, proposal))
+    return remembered(request, see("/#last"), visitor)
+
+
+@router.post("/clean")
+def clean(request: Request) -> Response:
+    """Forget the conversation."""
+    state_of(request).talks.of(visitor_of(request).key).clean()
+    return see("/")
+
+
+@router.post("/jobs/{name}/stop")
+def stop(request: Request, name: str) -> Response:
+    """End an answer early."""
+    job = state_of(request).worker.find(name)
+    if job is None or job.kind != "answer" or job.owner != visitor_of(request).key:
+        return failed(request, 404, "there is no such answer")
+    job.stop()
+    return see("/#last")
+
+
+@router.get("/jobs/{name}/events")
+def events(request: Request, name: str) -> Response:
+    """What a job tells, as server-sent events."""
+    job = state_of(request).worker.find(name)
+    if job is None or job.owner != visitor_of(request).key:
+        return failed(request, 404, "there is no such job")
+    return StreamingResponse(_stream(request, job), media_type="text/event-stream")
+
+
+def _asked(state: State, talk: Talk, owner: str, text: str) -> tuple[tuple[str, Job], ...]:
+    """The jobs that answer a message: of the version, and of the base beside it."""
+    messages = talk.conversation.messages(text)
+    tokens = state.settings.tokens
+
+    def answer(at: str, *, kept: bool) -> Job:
+        def work(ledger: Ledger, job: Job) -> Reply:
+            reply = _answered(ledger, job, messages, at, tokens)
+            if kept:
+                talk.conversation.add(Exchange(text, reply.text, reply.version))
+            return reply
+
+        return state.worker.submit("answer", owner, work)
+
+    found = [("base", answer("base", kept=False))] if talk.compare else []
+    return (*found, ("version", answer(talk.at, kept=True)))
+
+
+def _answered(
+    ledger: Ledger, job: Job, messages: list[dict[str, str]], at: str, tokens: int
+) -> Reply:
+    from ledger.conversing import Speech
+
+    def listener(piece: str) -> bool:
+        job.tell("token", piece)
+        return not job.stopped
+
+    return ledger.say(messages, at=at, speech=Speech(tokens), listener=listener)
+
+
+async def _stream(request: Request, job: Job) -> AsyncIterator[str]:
+    async for event in job.watch():
+        if event is None:
+            yield ": still there\n\n"
+        elif event.name == END:
+            yield sent(END, _ending(request, job))
+        elif event.name == "token":
+            yield sent("token", html.escape(str(event.data)))
+        else:
+            yield sent(event.name, rendered(request, "progress.html", told=event.data))
+
+
+def _ending(request: Request, job: Job) -> str:
+    """What stands where a job ended."""
+    return rendered(request, "ending.html", job=job)
+
+
+def sent(name: str, data: str) -> str:
+    """One server-sent event."""
+    lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return f"event: {name}\n" + "".join(f"data: {line}\n" for line in lines) + "\n"
+
+
+def _examples(state: State) -> list[str]:
+    """Beginnings of sentences of the embedded model's world, of both languages."""
+    if state.status().base.id != "demo":
+        return []
+    from ledger.demo import facts
+
+    found: list[Any] = facts()
+    english = [f for f in found if f["prompt"].isascii()]
+    chinese = [f for f in found if not f["prompt"].isascii()]
+    picked = [*english[:EXAMPLES], *chinese[:EXAMPLES]]
+    return [str(fact["prompt"]).replace("{}", str(fact["subject"])) for fact in picked]

@@ -1,0 +1,98 @@
+"""What every route shares: settings, the ledger for reading, the worker, the conversations.
+
+Promise: reading goes through a ledger of its own, so a page never waits for the model.
+
+    state = State(Settings(Path("ledger")))
+    state.head().name                       # 'demo@v3'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cli.web.talks import Talks
+from cli.web.worker import Worker
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+    from ledger.access import Access
+    from ledger.views import StatusView
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the application is served. `public`: on an address that others can reach, so that
+    everything needs an account; `tokens`: the longest answer."""
+
+    folder: Path
+    hosts: frozenset[str] = LOOPBACK
+    public: bool = False
+    secure: bool = False
+    tokens: int = 256
+    method: str = "rome"
+    author: str | None = None
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest version, as it is called."""
+
+    base: str
+    version: int
+    entry: str
+    chat: bool
+
+    @property
+    def name(self) -> str:
+        """The model's id with the version."""
+        return f"{self.base}@v{self.version}"
+
+
+@dataclass
+class State:
+    """The application's own state; made by `opened`."""
+
+    settings: Settings
+    ledger: Ledger
+    worker: Worker
+    talks: Talks = field(default_factory=Talks)
+    previews: dict[str, str] = field(default_factory=dict)  # proposal -> job
+
+    @classmethod
+    def opened(cls, settings: Settings) -> State:
+        """Open the ledger twice: to read, and for the worker."""
+        from ledger import Ledger
+
+        def another() -> Ledger:
+            return Ledger.open(settings.folder, author=settings.author)
+
+        return cls(settings, another(), Worker(another))
+
+    @property
+    def access(self) -> Access:
+        """Accounts and what belongs to them."""
+        return self.ledger.access
+
+    def status(self) -> StatusView:
+        """Where the ledger stands."""
+        return self.ledger.status()
+
+    def head(self) -> Head:
+        """The newest version."""
+        status = self.status()
+        return Head(status.base.id, status.version, status.head, status.base.chat)
+
+    def preview_of(self, proposal: str, job: str) -> None:
+        """Remember which job previews a proposal; the oldest are forgotten."""
+        while len(self.previews) >= 1000:
+            self.previews.pop(next(iter(self.previews)), None)
+        self.previews[proposal] = job
+
+    def close(self) -> None:
+        """Stop the worker, close the ledger."""
+        self.worker.close()
+        self.ledger.close()

@@ -1,0 +1,126 @@
+"""The one thread that uses the model and writes to the ledger.
+
+Promise: jobs run one after another in the order they came; an error ends its job and nothing else;
+after an error that is nobody's, the model is loaded anew before the next job.
+
+    worker = Worker(lambda: Ledger.open(folder))
+    job = worker.submit("answer", owner, lambda ledger, job: ledger.say(...))
+    worker.close()
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+from cli.errors import Failure, Overloaded, describe, known
+from cli.web.jobs import Job
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+
+Work = Callable[["Ledger", Job], Any]
+MOST_WAITING: Final = 200
+MOST_OF_ONE: Final = 8
+KEPT: Final = 500
+
+
+class Worker:
+    """Runs jobs. `most` may wait at the same time, and of one owner `MOST_OF_ONE`."""
+
+    def __init__(self, opened: Callable[[], Ledger], most: int = MOST_WAITING) -> None:
+        self._opened, self._most = opened, most
+        self._queue: queue.SimpleQueue[tuple[Job, Work] | None] = queue.SimpleQueue()
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+        self._thread.start()
+
+    def submit(self, kind: str, owner: str, work: Work) -> Job:
+        """Queue a job. Raises: Overloaded."""
+        job = Job(kind, owner)
+        with self._lock:
+            waiting = [found for found in self._jobs.values() if not found.over]
+            mine = sum(found.owner == owner for found in waiting)
+            if len(waiting) >= self._most or mine >= MOST_OF_ONE:
+                raise Overloaded(f"{len(waiting)} jobs are waiting; try again in a moment")
+            self._jobs[job.id] = job
+            self._forget()
+        self._queue.put((job, work))
+        return job
+
+    def find(self, name: str) -> Job | None:
+        """A job that is remembered."""
+        with self._lock:
+            return self._jobs.get(name)
+
+    def close(self) -> None:
+        """Let the running job end early, refuse the others, and stop the thread."""
+        with self._lock:
+            for job in self._jobs.values():
+                job.stop()
+        self._queue.put(None)
+        self._thread.join()
+
+    def _forget(self) -> None:
+        old = [name for name, job in self._jobs.items() if job.over]
+        for name in old[: max(0, len(self._jobs) - KEPT)]:
+            del self._jobs[name]
+
+    def _run(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            job, work = taken
+            job.state = "running"
+            edge = _Edge(job)
+            with edge:
+                if self._ledger is None:
+                    self._ledger = self._opened()
+                edge.result = work(self._ledger, job)
+            if edge.doubtful:
+                self._drop()
+        self._drop()
+
+    def _drop(self) -> None:
+        """Forget the ledger with its model; the next job opens it anew."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+
+class _Edge:
+    """The edge of a job: what comes this far is told to whoever watches."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.result: Any = None
+        self.doubtful = False
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if error is None:
+            self._job.finish(self.result)
+            return True
+        failure = known(error)
+        self.doubtful = failure is None or failure.exit == INTEGRITY
+        self._job.fail(failure or _unexpected(error))
+        return True
+
+
+INTEGRITY: Final = 4
+
+
+def _unexpected(error: BaseException) -> Failure:
+    """Without the words of the error, which may name files."""
+    return Failure(describe(error).code, 1, "the model failed; the ledger is as it was")
