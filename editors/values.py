@@ -174,7 +174,8 @@ def _optimise(
             break
         _advance(scorer, searches, last=step == settings.v_num_grad_steps - 1)
         if progress is not None:
-            progress("value", (step + 1) / settings.v_num_grad_steps)
+            loss = sum(search.losses[-1] for search in searches) / len(searches)
+            progress(f"value, loss {loss:.3f}", (step + 1) / settings.v_num_grad_steps)
     return [search.value(scorer, i) for i, search in enumerate(searches)]
 
 
