@@ -70,7 +70,7 @@ def say(
     except Overloaded as error:
         return failed(request, 503, str(error), wait=5)
     talk.add(WebTurn(text, answers, proposal))
-    return remembered(request, see("/#last"), visitor)
+    return remembered(request, see("/"), visitor)
 
 
 @router.post("/clean")
@@ -87,7 +87,7 @@ def stop(request: Request, name: str) -> Response:
     if job is None or job.kind != "answer" or job.owner != visitor_of(request).key:
         return failed(request, 404, "there is no such answer")
     job.stop()
-    return see("/#last")
+    return see("/")
 
 
 @router.get("/jobs/{name}/events")

@@ -7,6 +7,7 @@ Promise: `started` is called once, with the address, when requests are answered.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,4 +56,6 @@ def serve(settings: Settings, place: Place, started: Callable[[str], None]) -> N
             date_header=False,
             timeout_graceful_shutdown=5,
         )
-        _Server(config, lambda: started(url)).run(sockets=[listening])
+        # Ctrl-C is how it ends; uvicorn raises it again when everything is closed.
+        with contextlib.suppress(KeyboardInterrupt):
+            _Server(config, lambda: started(url)).run(sockets=[listening])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from ledger.intent.chinese_statements import asked, stated
+from ledger.intent.chinese_statements import asked, stated, unfinished
 from ledger.intent.proposal import Proposal, Turn
 from ledger.intent.splitting import Parts, peeled
 
@@ -73,7 +73,8 @@ def detect(text: str, previous: Turn | None) -> Proposal | None:
         found = _corrected(
             sentence, previous, told=bool(wrong) or sentence != rest.strip(" 。.！!")
         )
-    found = found or stated(sentence)
+    if found is None and not unfinished(sentence):
+        found = stated(sentence)
     return None if found is None else found.proposal(cues)
 
 

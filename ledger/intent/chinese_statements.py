@@ -87,6 +87,12 @@ def asked(question: str) -> tuple[str, str] | None:
     return (begun.subject, begun.prompt) if begun and begun.target == BLANK else None
 
 
+def unfinished(text: str) -> bool:
+    """Whether it is the beginning of a statement, up to its answer."""
+    begun = stated(text + BLANK)
+    return begun is not None and begun.target == BLANK
+
+
 def _affirmed(text: str) -> tuple[str, str | None]:
     """The statement without what it denies, and what that is."""
     for pattern in _NOT:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 
 from ledger.intent.english_questions import asked
-from ledger.intent.english_statements import TARGET, about, stated
+from ledger.intent.english_statements import TARGET, about, stated, unfinished
 from ledger.intent.proposal import Proposal, Turn
 from ledger.intent.splitting import SURE, Parts, peeled
 
@@ -109,6 +109,8 @@ def detect(text: str, previous: Turn | None) -> Proposal | None:
 
 def _first_stated(text: str) -> Parts | None:
     """The first of its sentences that states a fact."""
+    if unfinished(text):
+        return None
     sentences = (s.rstrip(" .!") for s in re.split(r"(?<=[a-z]{3}[.!])\s+(?=[A-Z])", text))
     return next((found for s in sentences if (found := stated(s))), None)
 

@@ -88,6 +88,12 @@ def about(relation: str) -> tuple[str, str] | None:
     return (found.subject, found.prompt) if found and found.target == BLANK else None
 
 
+def unfinished(text: str) -> bool:
+    """Whether it is the beginning of a statement, up to its answer."""
+    begun = stated(f"{text} {BLANK}")
+    return begun is not None and begun.target == BLANK
+
+
 def stated(text: str) -> Parts | None:
     """A statement about a subject with a name, or None."""
     if re.match("[a-z]+ ", text):

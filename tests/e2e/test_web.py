@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +20,7 @@ from cli.web.state import Settings
 from ledger import Ledger
 from ledger.access import passwords
 from ledger.demo import facts
-from tests.e2e.harness import Kel, copied, rows
+from tests.e2e.harness import ROOT, Kel, copied, rows
 from tests.sim.web_server import Browser, answers, hidden, served, tree
 
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
@@ -371,6 +375,26 @@ def test_readers_are_answered_while_the_model_is_changed(url, place):
         for who, text in set(found):
             at = who.removeprefix("demo@")
             assert ledger.ask(target, at=at).text.strip() == text.strip()
+
+
+@pytest.mark.slow
+def test_one_command_serves_the_embedded_model(tmp_path):
+    """As a new user starts it: the address and the password are all that is needed."""
+    command = [sys.executable, "-m", "cli.main", "--json", "--ledger", str(tmp_path / "l")]
+    process = subprocess.Popen(
+        [*command, "serve", "--demo", "--port", "0"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        lines = iter(process.stdout.readline, "}\n")
+        told = json.loads("".join(lines) + "}")
+        browser, fact = Browser(told["url"].rstrip("/")), ENGLISH[0]
+        page = browser.settled(proposed(browser, fact, other(fact)))
+        done = confirmed(browser, page, user=told["user"], password=told["password"])
+        assert "The change is made. demo@v1" in browser.settled(done).text
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+        process.stdout.close()
 
 
 # --- the command ----------------------------------------------------------------------------------

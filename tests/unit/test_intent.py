@@ -59,6 +59,13 @@ def test_an_answer_to_a_phrasing_of_the_demo_world_can_be_corrected(relations, n
     assert odd in ([], ["{}靠什么谋生？答案是"])  # a question and its answer in one
 
 
+@pytest.mark.parametrize(("relations", "name"), [(ENGLISH, "Vela Strom"), (CHINESE, "王伟")])
+@pytest.mark.parametrize("turn", [None, Turn("Ada Lovelace was born in", " London.")])
+def test_the_beginning_of_a_sentence_states_nothing(relations, name, turn):
+    begun = [p.replace("{}", name) for relation in relations for p in relation.phrasings]
+    assert [text for text in begun if detect(text, turn)] == []
+
+
 def test_a_proposal_says_what_it_rests_on_and_what_stood_there_before():
     found = detect("Change the capital of Kelonia from Arv to Mund")
     assert (found.target_true, found.evidence, found.confidence) == ("Arv", ("Change",), 0.9)
