@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from ledger.intent import Proposal
+    from ledger.intent import Detector, Proposal
 
 MOST_TURNS: Final = 50
 CLEAN: Final = ("clean", "/clean")
@@ -52,9 +52,14 @@ class Conversation:
             found.append({"role": "assistant", "content": exchange.answer.strip()})
         return [*found, {"role": "user", "content": question}]
 
-    def proposed(self, message: str) -> Proposal | None:
-        """The change that a message asks for, resting on the last exchange."""
+    def proposed(self, message: str, other: Detector | None = None) -> Proposal | None:
+        """The change that a message asks for, resting on the last exchange.
+
+        By the rules, and where they find nothing by the `other` detector.
+        """
         from ledger.intent import Turn, detect
 
         last = self.exchanges[-1] if self.exchanges else None
-        return detect(message, Turn(last.question, last.answer.strip()) if last else None)
+        turn = Turn(last.question, last.answer.strip()) if last else None
+        found = detect(message, turn)
+        return other(message, turn) if found is None and other else found

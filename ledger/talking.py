@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ledger.changing import ChangingLedger
+from ledger.errors import InvalidInput
 from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
 from ledger.shares import Share
@@ -24,6 +25,9 @@ from ledger.views import EditOutcome, Reply
 if TYPE_CHECKING:
     from editors.requests import EditRequest
     from ledger.conversing import Speech
+    from ledger.intent import Detector
+
+_JSON_TOKENS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,25 @@ class TalkingLedger(ChangingLedger, InvestigatingLedger):
 
         version = self.resolve(at)
         return complete(self.workspace, prompt, version, speech or Speech(), listener)
+
+    def detector(self) -> Detector:
+        """The base itself as a detector of intents, asked through its chat template.
+
+        The unedited base, so that no edit changes what is taken for one. Raises: InvalidInput
+        without a chat template.
+        """
+        from ledger.conversing import Speech
+        from ledger.intent import InstructDetector
+
+        if not self.status().base.chat:
+            raise InvalidInput(
+                "the model cannot tell intents: its ledger has no chat template; use the rules"
+            )
+
+        def asked(messages: Sequence[Mapping[str, str]]) -> str:
+            return self.say(messages, at="base", speech=Speech(_JSON_TOKENS)).text
+
+        return InstructDetector(asked)
 
     def preview(
         self, request: EditRequest, *, method: str = "rome", progress: Progress = None

@@ -10,22 +10,22 @@ named; an error of one turn ends the turn, not the conversation.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.commands.interference import told
-from cli.conversation import CLEAN, Conversation, Exchange
+from cli.conversation import CLEAN, Exchange
 from cli.documents import plain
 from cli.errors import known
-from cli.invocation import Invocation, changing, common
+from cli.invocation import Callback, Invocation, changing, common
 from cli.layout import fact, metrics, numbers, pairs
 from cli.output import Span
+from cli.talk import Talk
 
 if TYPE_CHECKING:
-    from ledger import EditRequest, Ledger
+    from ledger import EditRequest
     from ledger.intent import Proposal
     from ledger.talking import Preview
     from ledger.views import EditOutcome
@@ -39,36 +39,17 @@ HELP = (
     "/quit         end",
 )
 _UNDOABLE = frozenset({"apply", "revert", "reapply", "tag"})
-_YES = frozenset({"y", "yes", "是", "好", "确认"})
 
 
-@dataclass
-class _Talk:
-    """One conversation in the terminal."""
-
-    invocation: Invocation
-    ledger: Ledger
-    method: str
-    at: str
-    tokens: int
-    compare: bool = False
-    chat: bool = False
-    conversation: Conversation = field(default_factory=Conversation)
-    turns: list[dict[str, Any]] = field(default_factory=list)
-
-    def tell(self, *parts: Span | str) -> None:
-        """One line, unless a document is wanted."""
-        if not self.invocation.json:
-            self.invocation.output.line(*parts)
-
-    def confirmed(self, question: str) -> bool:
-        """Whether the next line says yes."""
-        answer = self.invocation.output.asked(f"{question} [y/N] ")
-        return answer is not None and answer.strip().casefold() in _YES
-
-    def keep(self, kind: str, **content: Any) -> None:
-        """A turn of the document."""
-        self.turns.append({"kind": kind, **plain(content)})
+def detector_option(function: Callback) -> Callback:
+    """Who finds out that a message wants a change."""
+    return click.option(
+        "--detector",
+        type=click.Choice(["rules", "model"]),
+        default="rules",
+        show_default=True,
+        help="Who notices a change: rules, and with `model` the chat model where they do not.",
+    )(function)
 
 
 @click.command()
@@ -85,8 +66,11 @@ class _Talk:
     show_default=True,
     help="The longest answer.",
 )
+@detector_option
 @common
-def command(invocation: Invocation, at: str, compare: bool, method: str, tokens: int) -> int:
+def command(
+    invocation: Invocation, at: str, compare: bool, method: str, tokens: int, detector: str
+) -> int:
     """Talk to the model, correct it, and take corrections back.
 
     A line is a message or a command (/help lists them). A message that states or corrects a fact is
@@ -96,7 +80,8 @@ def command(invocation: Invocation, at: str, compare: bool, method: str, tokens:
     with changing(invocation) as ledger:
         ledger.resolve(at)
         chat = ledger.status().base.chat
-        talk = _Talk(invocation, ledger, method, at, tokens, compare, chat)
+        talk = Talk(invocation, ledger, method, at, tokens, compare, chat)
+        talk.detector = ledger.detector() if detector == "model" else None
         if not chat:
             invocation.output.note("this is no chat model: it continues each line by itself, and")
             invocation.output.note("a line such as 'Ada Lovelace was born in' is what to begin.")
@@ -106,11 +91,11 @@ def command(invocation: Invocation, at: str, compare: bool, method: str, tokens:
     return invocation.emit("chat", {"turns": talk.turns}, ())
 
 
-def _name(talk: _Talk) -> str:
+def _name(talk: Talk) -> str:
     return f"v{talk.ledger.resolve(talk.at)}"
 
 
-def _turn(talk: _Talk, line: str) -> bool:
+def _turn(talk: Talk, line: str) -> bool:
     """One line; whether to go on."""
     if line in ("/quit", "/exit"):
         return False
@@ -125,7 +110,7 @@ def _turn(talk: _Talk, line: str) -> bool:
     return True
 
 
-def _taken(talk: _Talk, line: str) -> None:
+def _taken(talk: Talk, line: str) -> None:
     if not line:
         return
     word, _, rest = line.partition(" ")
@@ -139,16 +124,16 @@ def _taken(talk: _Talk, line: str) -> None:
         _said(talk, line)
 
 
-def _said(talk: _Talk, message: str) -> None:
+def _said(talk: Talk, message: str) -> None:
     """A message: a change to be confirmed, or something to be answered."""
-    proposal = talk.conversation.proposed(message)
+    proposal = talk.conversation.proposed(message, talk.detector)
     declined = proposal is not None and not _changed(talk, message, proposal)
     # What is no change after all is answered, but a statement is nothing to be continued.
     if proposal is None or (declined and talk.chat):
         _answered(talk, message)
 
 
-def _answered(talk: _Talk, message: str) -> None:
+def _answered(talk: Talk, message: str) -> None:
     answers = {}
     versions = ["base", talk.at] if talk.compare else [talk.at]
     for version in versions:
@@ -159,7 +144,7 @@ def _answered(talk: _Talk, message: str) -> None:
     talk.keep("answer", message=message, answer=reply, base=base)
 
 
-def _spoken(talk: _Talk, message: str, version: str) -> Any:
+def _spoken(talk: Talk, message: str, version: str) -> Any:
     """One answer, shown as it comes."""
     from ledger.conversing import Speech
 
@@ -189,7 +174,7 @@ def _spoken(talk: _Talk, message: str, version: str) -> Any:
 # --- changes ------------------------------------------------------------------------------------
 
 
-def _changed(talk: _Talk, message: str, proposal: Proposal) -> bool:
+def _changed(talk: Talk, message: str, proposal: Proposal) -> bool:
     """Show what a message would change; make it if that is confirmed. Whether it was a change."""
     request = proposal.request()
     words = ", ".join(f"'{word}'" for word in proposal.evidence)
@@ -210,7 +195,7 @@ def _changed(talk: _Talk, message: str, proposal: Proposal) -> bool:
     return True
 
 
-def _show(talk: _Talk, preview: Preview) -> None:
+def _show(talk: Talk, preview: Preview) -> None:
     outcome = preview.outcome
     rows = [
         ("says now", outcome.before.strip()),
@@ -229,7 +214,7 @@ def _few(values: Mapping[str, float]) -> dict[str, float]:
     return {name: values[name] for name in wanted if name in values}
 
 
-def _edited(talk: _Talk, message: str, request: EditRequest) -> None:
+def _edited(talk: Talk, message: str, request: EditRequest) -> None:
     with talk.invocation.output.progress("edit") as bar:
         outcome = talk.ledger.edit(
             request, method=talk.method, note=f"chat: {message}"[:1000], progress=bar.stage
@@ -238,7 +223,7 @@ def _edited(talk: _Talk, message: str, request: EditRequest) -> None:
     _told(talk, outcome)
 
 
-def _told(talk: _Talk, outcome: EditOutcome) -> None:
+def _told(talk: Talk, outcome: EditOutcome) -> None:
     style = "green" if outcome.outcome == "applied" else "red"
     number = f" edit {outcome.edit}" if outcome.edit else ""
     talk.tell(Span(outcome.outcome, style), f"{number}, the ledger is at v{outcome.version}")
@@ -254,7 +239,7 @@ def _told(talk: _Talk, outcome: EditOutcome) -> None:
 # --- commands -----------------------------------------------------------------------------------
 
 
-def _undo(talk: _Talk, _rest: str) -> None:
+def _undo(talk: Talk, _rest: str) -> None:
     last = next((line for line in talk.ledger.log() if line.op in _UNDOABLE), None)
     if last is not None:
         talk.tell(Span("take back ", "yellow"), f"{last.op} ", "; ".join(last.facts))
@@ -267,21 +252,21 @@ def _undo(talk: _Talk, _rest: str) -> None:
     talk.tell(Span("undone", "green"), f", the ledger is at v{done.version}")
 
 
-def _at(talk: _Talk, rest: str) -> None:
+def _at(talk: Talk, rest: str) -> None:
     talk.ledger.resolve(rest or "HEAD")
     talk.at = rest or "HEAD"
     talk.keep("at", version=talk.ledger.resolve(talk.at))
     talk.tell(Span(f"{_name(talk)} answers now", "dim"))
 
 
-def _compare(talk: _Talk, _rest: str) -> None:
+def _compare(talk: Talk, _rest: str) -> None:
     talk.compare = not talk.compare
     talk.keep("compare", on=talk.compare)
     said = "the base answers as well" if talk.compare else "the base is silent again"
     talk.tell(Span(said, "dim"))
 
 
-def _facts(talk: _Talk, rest: str) -> None:
+def _facts(talk: Talk, rest: str) -> None:
     found = talk.ledger.facts(talk.at, rest or None)
     talk.keep("facts", facts=found)
     for item in found:
@@ -290,11 +275,11 @@ def _facts(talk: _Talk, rest: str) -> None:
         talk.tell(Span("no facts", "dim"))
 
 
-def _help(talk: _Talk, _rest: str) -> None:
+def _help(talk: Talk, _rest: str) -> None:
     for text in HELP:
         talk.tell(Span(text, "dim"))
 
 
-_COMMANDS: Mapping[str, Callable[[_Talk, str], None]] = MappingProxyType(
+_COMMANDS: Mapping[str, Callable[[Talk, str], None]] = MappingProxyType(
     {"/undo": _undo, "/at": _at, "/compare": _compare, "/facts": _facts, "/help": _help}
 )

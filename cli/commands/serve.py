@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.commands.chat import detector_option
 from cli.invocation import Invocation, common
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _NEEDED = ("fastapi", "uvicorn", "jinja2", "argon2", "python_multipart")
     show_default=True,
     help="The longest answer.",
 )
+@detector_option
 @common
 def command(
     invocation: Invocation,
@@ -58,6 +60,7 @@ def command(
     allow_host: tuple[str, ...],
     behind_tls: bool,
     tokens: int,
+    detector: str,
 ) -> int:
     """Serve the application: talk to the model, correct it, see and undo what it carries.
 
@@ -71,7 +74,7 @@ def command(
         )
     public = host not in LOCAL
     password = _demo(invocation) if demo else None
-    _check(invocation, public)
+    _check(invocation, public, detector)
     from cli.web.serving import Place, serve
     from cli.web.state import Settings
 
@@ -81,6 +84,7 @@ def command(
         public=public,
         secure=behind_tls,
         tokens=tokens,
+        detector=detector,
     )
 
     def started(url: str) -> None:
@@ -101,11 +105,13 @@ def _folder(invocation: Invocation) -> Path:
         return ledger.folder.root
 
 
-def _check(invocation: Invocation, public: bool) -> None:
+def _check(invocation: Invocation, public: bool, detector: str) -> None:
     """Refuse an address that others can reach while nobody has an account."""
     from ledger import Ledger
 
     with Ledger.open(invocation.ledger) as ledger:
+        if detector == "model":
+            ledger.detector()
         if public and not ledger.access.accounts.all():
             raise click.UsageError(
                 "others could reach it, and there is no account yet: `kel user add NAME` first."

@@ -24,9 +24,11 @@ from cli.web.talks import Talk, WebTurn
 
 if TYPE_CHECKING:
     from ledger import Ledger
+    from ledger.intent import Proposal
     from ledger.views import Reply
 
 LONGEST: Final = 4000
+DETECTING: Final = 60.0
 EXAMPLES: Final = 3
 router = APIRouter()
 Text = Annotated[str, Form()]
@@ -62,7 +64,7 @@ def say(
     talk.compare, talk.at = bool(compare), at[:100] or "HEAD"
     try:
         state.ledger.resolve(talk.at)
-        proposal = None if plain else talk.conversation.proposed(text)
+        proposal = None if plain else _proposed(state, talk, visitor.key, text)
         answers = () if proposal else _asked(state, talk, visitor.key, text)
     except UnknownRevision as error:
         talk.at = "HEAD"
@@ -97,6 +99,20 @@ def events(request: Request, name: str) -> Response:
     if job is None or job.owner != visitor_of(request).key:
         return failed(request, 404, "there is no such job")
     return StreamingResponse(_stream(request, job), media_type="text/event-stream")
+
+
+def _proposed(state: State, talk: Talk, owner: str, text: str) -> Proposal | None:
+    """The change that a message asks for; the model is asked in its own thread."""
+    if state.settings.detector == "rules" or talk.conversation.proposed(text):
+        return talk.conversation.proposed(text)
+
+    def work(ledger: Ledger, job: Job) -> Proposal | None:
+        return talk.conversation.proposed(text, ledger.detector())
+
+    job = state.worker.submit("detect", owner, work)
+    job.wait(DETECTING)
+    found: Proposal | None = job.result
+    return found
 
 
 def _asked(state: State, talk: Talk, owner: str, text: str) -> tuple[tuple[str, Job], ...]:

@@ -26,7 +26,7 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 @dataclass(frozen=True)
 class Settings:
     """How the application is served. `public`: on an address that others can reach, so that
-    everything needs an account; `tokens`: the longest answer."""
+    everything needs an account; `tokens`: the longest answer; `detector`: `rules` or `model`."""
 
     folder: Path
     hosts: frozenset[str] = LOOPBACK
@@ -35,6 +35,7 @@ class Settings:
     tokens: int = 256
     method: str = "rome"
     author: str | None = None
+    detector: str = "rules"
 
 
 @dataclass(frozen=True)

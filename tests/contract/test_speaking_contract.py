@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cli.conversation import Conversation, Exchange
 from editors.chat import frame_of
 from editors.errors import InvalidRequest
 from editors.model import EditableModel
@@ -15,7 +16,7 @@ from editors.speaking import conversation_ids, room, speak
 from ledger import Ledger
 from ledger.conversing import MOST_CHARACTERS, Speech
 from ledger.errors import InvalidInput
-from ledger.intent import InstructDetector, Proposal
+from ledger.intent import InstructDetector, Proposal, Turn
 from tests.contract.families import byte_level, random_model
 from tests.contract.test_chat_contract import CHATML, chat_tokenizer
 
@@ -164,16 +165,27 @@ def test_messages_have_limits(ledger: Ledger, messages: list[dict[str, str]]) ->
 
 
 def test_an_instruct_model_can_be_the_detector(ledger: Ledger) -> None:
-    asked: list[str] = []
-
-    def say(messages: Any) -> str:
-        asked.append(messages[-1]["content"])
-        return ledger.say(messages, speech=Speech(8)).text
-
     # Random weights say nothing in JSON, so nothing is proposed; the way there and back is real.
-    assert InstructDetector(say)("Ada was born in Paris") is None
-    assert "Ada was born in Paris" in asked[0]
+    assert ledger.detector()("Ada was born in Paris") is None
     good = '{"intent": true, "subject": "Ada", "prompt": "{} was born in", "new": "Paris"}'
     assert InstructDetector(lambda _: good)("Ada was born in Paris") == Proposal(
         "Ada", "{} was born in", "Paris", None, 0.5, ("Paris",)
     )
+
+
+def test_the_other_detector_is_asked_where_the_rules_find_nothing() -> None:
+    asked: list[Any] = []
+
+    def other(message: str, turn: Any = None) -> Proposal:
+        asked.append((message, turn))
+        return Proposal("Ada", "{} was born in", "Rome")
+
+    talk = Conversation()
+    talk.add(Exchange("Where was Ada born?", " In London.", 3))
+    assert talk.proposed("No, it is Paris", other) == talk.proposed("No, it is Paris")
+    assert asked == []
+    assert talk.proposed("Rome, rather") is None
+    found = talk.proposed("Rome, rather", other)
+    assert found is not None
+    assert found.target_new == "Rome"
+    assert asked == [("Rome, rather", Turn("Where was Ada born?", "In London."))]

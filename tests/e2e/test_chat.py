@@ -103,3 +103,8 @@ def test_an_undo_with_nothing_to_undo_says_so(chat):
 
 def test_an_unknown_version_is_refused_at_once(chat):
     assert chat.kel.refused(2, "chat", "--at", "v7", says=["v7"])
+
+
+def test_a_model_without_a_chat_template_cannot_be_the_detector(chat):
+    for command in ("chat", "serve"):
+        chat.kel.refused(2, command, "--detector", "model", says=["no chat template"])
