@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ledger.errors import InvalidInput
-from ledger.views import Reply
 
 if TYPE_CHECKING:
     from editors.generation import Choose
@@ -54,6 +53,20 @@ class Speech:
             raise InvalidInput(f"top_p {self.top_p}; give a number above 0 and up to 1")
         if len(self.stops) > 4 or not all(0 < len(text) <= 200 for text in self.stops):
             raise InvalidInput("give at most 4 stop texts of 1 to 200 characters")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer in a conversation, and the version that gave it.
+
+    finish: 'stop' (it ended by itself), 'length' (the limit), 'stopped' (by whoever listened).
+    """
+
+    version: int
+    text: str
+    finish: str
+    prompt_tokens: int
+    tokens: int
 
 
 def converse(

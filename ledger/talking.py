@@ -20,11 +20,11 @@ from ledger.errors import InvalidInput
 from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
 from ledger.shares import Share
-from ledger.views import EditOutcome, Reply
+from ledger.views import EditOutcome
 
 if TYPE_CHECKING:
     from editors.requests import EditRequest
-    from ledger.conversing import Speech
+    from ledger.conversing import Reply, Speech
     from ledger.intent import Detector
 
 _JSON_TOKENS: Final = 200

@@ -154,20 +154,6 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An answer in a conversation, and the version that gave it.
-
-    finish: 'stop' (it ended by itself), 'length' (the limit), 'stopped' (by whoever listened).
-    """
-
-    version: int
-    text: str
-    finish: str
-    prompt_tokens: int
-    tokens: int
-
-
-@dataclass(frozen=True)
 class DiffView:
     """The difference between two versions."""
 

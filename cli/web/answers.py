@@ -20,7 +20,7 @@ from cli.web.asked import Asked
 from cli.web.jobs import Job
 
 if TYPE_CHECKING:
-    from ledger.views import Reply
+    from ledger.conversing import Reply
 
 
 @dataclass(frozen=True)

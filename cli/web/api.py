@@ -41,7 +41,7 @@ from cli.web.state import State
 
 if TYPE_CHECKING:
     from ledger import Ledger
-    from ledger.views import Reply
+    from ledger.conversing import Reply
 
 router = APIRouter()
 WAIT: Final = 600.0

@@ -24,8 +24,8 @@ from cli.web.talks import Talk, WebTurn
 
 if TYPE_CHECKING:
     from ledger import Ledger
+    from ledger.conversing import Reply
     from ledger.intent import Proposal
-    from ledger.views import Reply
 
 LONGEST: Final = 4000
 DETECTING: Final = 60.0
