@@ -14,6 +14,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from ledger import moving, postgres, schema
+from ledger.access import Access
+from ledger.access.passwords import Passwords
+from ledger.access.tables import OPERATIONAL
 from ledger.address import checked_address, public
 from ledger.db import Database
 from ledger.errors import (
@@ -23,8 +26,11 @@ from ledger.errors import (
     InvalidInput,
     LedgerError,
     NoLedger,
+    NotAllowed,
+    ProposalGone,
     SchemaTooNew,
     SchemaTooOld,
+    TooManyAttempts,
 )
 from ledger.layout import LedgerFolder
 from ledger.models import METADATA
@@ -52,7 +58,29 @@ def codes(sample: Sample) -> list[str]:
 def test_the_migrations_build_what_the_models_say(team: Sample):
     with team.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, METADATA) == []
+        assert compare_metadata(context, [METADATA, OPERATIONAL]) == []
+
+
+def test_accounts_sessions_tokens_and_proposals_are_kept_as_in_a_file(team: Sample):
+    cheap = Passwords({"time_cost": 1, "memory_cost": 8, "parallelism": 1})
+    access = Access(team.journal, passwords=cheap)
+    access.accounts.add("ed", "editor", "correct horse", author="root")
+    assert access.sign_in("ed", "correct horse", address="::1") == "editor"
+    for _ in range(5):
+        with pytest.raises(NotAllowed, match="wrong"):
+            access.sign_in("ed", "battery staple", address="::1")
+    with pytest.raises(TooManyAttempts):
+        access.sign_in("ed", "correct horse", address="::1")
+    session, token = access.sessions.start("ed"), access.tokens.add("ed", "x", "chat")
+    access.sessions.touch(session)
+    assert (access.sessions.holder(session), access.tokens.holder(token).name) == ("ed", "ed")
+    pending = access.proposals.open("edit", {"subject": "Ada"}, "ed")
+    assert access.proposals.take(pending.id, pending.digest).body == {"subject": "Ada"}
+    with pytest.raises(ProposalGone):
+        access.proposals.take(pending.id, pending.digest)
+    access.accounts.remove("ed", author="root")
+    assert (access.sessions.holder(session), access.tokens.all()) == (None, [])
+    assert codes(team) == []
 
 
 @pytest.mark.parametrize("name", sorted(METADATA.tables))
