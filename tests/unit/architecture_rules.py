@@ -26,9 +26,8 @@ MAY_IMPORT = {
 ALONE = {
     "ledger/hub.py": {"huggingface_hub"},
     "ledger/postgres.py": {"psycopg"},
-    "ledger/heatmap.py": {"matplotlib"},
     "ledger/access/passwords.py": {"argon2"},
-    "ledger/analysis/plots.py": {"matplotlib"},
+    "ledger/figures.py": {"matplotlib"},
 }
 WEB = {"fastapi", "starlette", "jinja2", "uvicorn"}
 PURE = {

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from ledger.analysis.plots import draw, fonts
+from ledger.analysis.plots import draw
 from ledger.errors import InvalidInput
+from ledger.figures import fonts
 from ledger.views import AnalysisView
 from tests.unit.test_cli_fake import ANALYSES, CONTENTS, SETTINGS
 
