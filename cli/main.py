@@ -64,6 +64,7 @@ COMMANDS = MappingProxyType(
         "layers": "layers",
         "db": "db",
         "data": "data",
+        "bench": "bench",
         "gc": "gc",
         "serve": "serve",
         "user": "user",

@@ -138,6 +138,12 @@ class Progress:
             self._bar.n = min(max(share, 0.0), 1.0)
         self._bar.refresh()
 
+    def done(self, name: str, steps: int, total: int) -> None:
+        """What was done last, and how many steps are, of a number known only now."""
+        self._bar.total = total
+        self._bar.set_description_str(f"{self._label}: {escape(name)}", refresh=False)
+        self._bar.update(steps - self._bar.n)
+
     def advance(self) -> None:
         """One of the `total` steps is done."""
         self._bar.update(1)

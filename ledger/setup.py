@@ -29,6 +29,7 @@ from store.objects import ObjectStore
 
 if TYPE_CHECKING:
     from editors.architectures import Architecture
+    from ledger.demo.world import WorldFact
 
 Probes: TypeAlias = Sequence[Mapping[str, str | None]]
 RANDOM_PROBES = 100
@@ -178,12 +179,16 @@ def _probes(base_id: str, given: Path | Probes | None, seed: int) -> Probes:
     if given is not None:
         return given
     if base_id == DEMO:
-        from ledger.demo.world import build_world
-
-        facts = random.Random(seed).sample(build_world().facts, RANDOM_PROBES)  # noqa: S311
-        return [{"prompt": fact.text, "answer": fact.target_true} for fact in facts]
+        return [{"prompt": f.text, "answer": f.target_true} for f in world_probes(seed)]
     general = files("ledger.evaluation").joinpath("probes.txt").read_text("utf-8")
     return [{"prompt": line, "answer": None} for line in general.splitlines() if line]
+
+
+def world_probes(seed: int) -> list[WorldFact]:
+    """The facts of the embedded model that a ledger with this seed asks after every edit."""
+    from ledger.demo.world import build_world
+
+    return random.Random(seed).sample(build_world().facts, RANDOM_PROBES)  # noqa: S311
 
 
 def _read_probes(path: Path) -> list[dict[str, str | None]]:

@@ -46,6 +46,7 @@ WANTED = {
         *("kel db", "kel db current", "kel db check", "kel db upgrade", "kel db backup"),
         *("kel db copy", "kel db attach"),
         "kel gc",
+        *("kel bench", "kel bench run", "kel bench table", "kel bench plot"),
         "kel demo",
         "kel demo facts",
     ),

@@ -21,6 +21,7 @@ from ledger.facts import FactView
 from ledger.fields import Record
 from ledger.models import METADATA
 from ledger.rebasing.views import RebaseView
+from ledger.runs.running import RunView
 from ledger.verify import Finding
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,7 @@ GUIDE, FORMATS, ERRORS, ARCHITECTURE, CLI = (
 GROUPS = {
     "db": ("current", "check", "upgrade", "backup", "copy", "attach"),
     "data": ("check", "list"),
+    "bench": ("run", "table", "plot"),
 }
 NAMES = [*(name for name in COMMANDS if name not in GROUPS), "demo facts"]
 NAMES += [f"{group} {name}" for group, names in GROUPS.items() for name in names]
@@ -68,6 +70,7 @@ DOCUMENTS = {
     "kel.db.current/1`, `kel.db.upgrade/1`, `kel.db.attach/1": moving.DatabaseView,
     "kel.db.copy/1`, `kel.db.backup/1": moving.CopyView,
     "kel.trace/1": views.AnalysisView,
+    "kel.bench.run/1": RunView,
 }
 FOREIGN_PATH = re.compile(r"(?<![\w.<…])(?:/(?:home|root|work|tmp|mnt|Users|opt|srv)/|[A-Z]:\\)")
 

@@ -1,0 +1,1 @@
+"""Runs: methods beside one another on models and data sets, one row a record."""
