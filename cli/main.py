@@ -46,6 +46,7 @@ COMMANDS = MappingProxyType(
         "replay": "replay",
         "rebase": "rebase",
         "test": "test",
+        "history": "history",
         "bisect": "bisect",
         "interference": "interference",
         "verify": "verify",

@@ -2,11 +2,12 @@
 
 Promise: a ledger computes on the very weights it was made for, or refuses before computing.
 
-Rules: a base is named `demo`, by a Hub id (pinned to a commit) or by a folder; its digest covers
-every weight file and the files that give the weights a meaning (config, tokenizer). Files are
-hashed in full once; later their size, times and inode tell whether they must be hashed again, and
-each tensor that is folded is checked by itself whatever the file's date says. The name of a blob
-in a Hub cache is believed to be its sha256 until the file is seen to have changed.
+Rules: a base is named `demo` (or `demo-gpt2`, its twin), by a Hub id (pinned to a commit) or by a
+folder; its digest covers every weight file and the files that give the weights a meaning (config,
+tokenizer). Files are hashed in full once; later their size, times and inode tell whether they must
+be hashed again, and each tensor that is folded is checked by itself whatever the file's date says.
+The name of a blob in a Hub cache is believed to be its sha256 until the file is seen to have
+changed.
 
     base = identify(locate("demo", revision=None))
     base.digest, base.dtype                 # '5f0c...', 'bfloat16'
@@ -20,7 +21,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from ledger.chain import digest
 from ledger.errors import BaseMismatch, InvalidInput
@@ -30,6 +32,8 @@ from store.canonical import canonical_json
 from store.checkpoints import Checkpoint
 
 DEMO = "demo"
+# Bases that come with the program, which are always there, and their folders.
+EMBEDDED: Final = MappingProxyType({DEMO: "model", "demo-gpt2": "model-gpt2"})
 MEANING = (
     *(
         "config.json",
@@ -67,9 +71,9 @@ class Base:
     files: Files
 
 
-def demo_folder() -> Path:
-    """The checkpoint that is shipped with the program."""
-    return Path(__file__).parent / "demo" / "model"
+def demo_folder(name: str = DEMO) -> Path:
+    """A checkpoint that is shipped with the program."""
+    return Path(__file__).parent / "demo" / EMBEDDED[name]
 
 
 def locate(spec: str, *, revision: str | None) -> Located:
@@ -80,11 +84,11 @@ def locate(spec: str, *, revision: str | None) -> Located:
     if not 0 < len(spec) <= _SPEC_LIMIT:
         raise InvalidInput(f"a base is named by 1 to {_SPEC_LIMIT} characters, not {len(spec)}")
     folder = _folder(spec)
-    if spec == DEMO or folder.is_dir():
+    if spec in EMBEDDED or folder.is_dir():
         if revision is not None:
             raise InvalidInput(f"--revision goes with a Hub id, and {spec!r} is a local folder")
-        found = demo_folder() if spec == DEMO else folder.resolve()
-        return Located(DEMO if spec == DEMO else str(found), None, found)
+        found = demo_folder(spec) if spec in EMBEDDED else folder.resolve()
+        return Located(spec if spec in EMBEDDED else str(found), None, found)
     if folder.exists() or spec.startswith(("/", ".", "~")):
         raise InvalidInput(f"{spec} is not a folder with a model")
     from ledger.hub import snapshot
@@ -107,9 +111,9 @@ def find_again(record: ModelRecord, place: Path | None) -> Path:
     Raises: BaseMismatch, RemoteFailure.
     """
     recorded = place or Path(record.path)
-    if record.base_id != DEMO and recorded.is_dir():
+    if record.base_id not in EMBEDDED and recorded.is_dir():
         return recorded
-    if record.base_id != DEMO and record.revision is None:
+    if record.base_id not in EMBEDDED and record.revision is None:
         raise BaseMismatch(f"the base folder {recorded} is gone; bring it back to that place")
     return locate(record.base_id, revision=record.revision).folder
 

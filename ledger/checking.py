@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from ledger.base import DEMO, Base, identify, locate
+from ledger.base import EMBEDDED, Base, identify, locate
 from ledger.cards import model_card
 from ledger.chain import weights_digest
 from ledger.errors import BaseMismatch, IntegrityFailure, InvalidInput, LedgerError
@@ -143,9 +143,9 @@ def _base(manifest: Json, place: str | None) -> Base:
     """The base that the manifest names. Raises: BaseMismatch, InvalidInput, RemoteFailure."""
     recorded = manifest["base"]
     spec = place or recorded["id"]
-    if place is None and spec != DEMO and recorded["revision"] is None:
+    if place is None and spec not in EMBEDDED and recorded["revision"] is None:
         raise BaseMismatch(f"the base was a folder called {spec!r:.200}; say where with --base")
-    here = spec == DEMO or Path(spec).expanduser().is_dir()
+    here = spec in EMBEDDED or Path(spec).expanduser().is_dir()
     found = identify(locate(spec, revision=None if here else recorded["revision"]))
     if found.digest != recorded["digest"]:
         raise BaseMismatch(

@@ -21,7 +21,7 @@ import torch
 
 from editors.generation import continue_rows, top_k_sampler
 from editors.prompts import LEAD_INS, encode
-from ledger.base import DEMO
+from ledger.base import EMBEDDED
 from ledger.errors import InvalidInput
 from ledger.live import LiveModel
 from ledger.records import ModelRecord
@@ -62,7 +62,7 @@ def corpus_of(
     """
     if file is not None:
         return Corpus.of(file.name, _lines(file))
-    if world or record.base_id == DEMO:
+    if world or record.base_id in EMBEDDED:
         from ledger.demo.corpus import texts
         from ledger.demo.world import build_world
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.base import DEMO, locate
+from ledger.base import EMBEDDED, locate
 from ledger.bundle import HISTORY, MOST_BYTES, OBJECTS, expected
 from ledger.db import Database
 from ledger.errors import BaseMismatch, IntegrityFailure, InvalidInput
@@ -190,7 +190,7 @@ def _verify(
 def _place(folder: LedgerFolder, journal: Journal, base: str) -> None:
     """Note where the base lies here; that it is the base is checked when it is used."""
     found = locate(base, revision=journal.model().revision if not Path(base).exists() else None)
-    if found.id != DEMO:
+    if found.id not in EMBEDDED:
         write_file(folder.place, canonical_json({"path": str(found.folder)}))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.analysing import AnalysingLedger
 from ledger.branched import BranchedLedger
@@ -27,6 +28,9 @@ from ledger.released import ExportView, PushView
 from ledger.talking import TalkingLedger
 from ledger.views import Answer, GcView, MethodView, PartView, ReplayView, StatsView, TestView
 from store import gc
+
+if TYPE_CHECKING:
+    from ledger.ageing import HistoryView
 
 GRACE_SECONDS = 14 * 24 * 3600.0
 
@@ -73,6 +77,22 @@ class Ledger(AnalysingLedger, BranchedLedger, TalkingLedger):
             if not chosen:
                 return TestView(version, (), {}, {}, None)
         return test(self.workspace, version, chosen, self.author, progress)
+
+    def history(self, *, measure: bool = False, progress: Progress = None) -> HistoryView:
+        """How the edits, and everything else, came along from version to version, as recorded.
+
+        `measure` tests the versions that have no numbers, and records them. Raises: as `test`.
+        """
+        from ledger.ageing import aged
+
+        found = aged(self.journal)
+        if not measure or not found.unmeasured:
+            return found
+        for done, version in enumerate(found.unmeasured):
+            if progress is not None:
+                progress(f"version {version}", done / len(found.unmeasured))
+            self.test(f"v{version}")
+        return aged(self.journal)
 
     def export(
         self,

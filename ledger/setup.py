@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ledger.address import checked_address
-from ledger.base import DEMO, EDITABLE, Base, identify, locate
+from ledger.base import EDITABLE, EMBEDDED, Base, identify, locate
 from ledger.chain import weights_digest
 from ledger.db import Database
 from ledger.errors import Conflict, InvalidInput
@@ -178,7 +178,7 @@ def _probes(base_id: str, given: Path | Probes | None, seed: int) -> Probes:
         return _read_probes(given)
     if given is not None:
         return given
-    if base_id == DEMO:
+    if base_id in EMBEDDED:
         return [{"prompt": f.text, "answer": f.target_true} for f in world_probes(seed)]
     general = files("ledger.evaluation").joinpath("probes.txt").read_text("utf-8")
     return [{"prompt": line, "answer": None} for line in general.splitlines() if line]

@@ -20,6 +20,7 @@ import pytest
 from cli.main import main
 from editors.requests import EditRequest
 from ledger import branches, shares, views
+from ledger.ageing import HistoryView, VersionAge
 from ledger.auditing.views import (
     AuditView,
     EditShare,
@@ -56,6 +57,7 @@ GATE = Gate()
 SHA = "0123456789abcdef" * 4
 DOWN = "model.layers.3.mlp.down_proj.weight"
 FACT = "Ada Lovelace was born in -> Paris"
+AGED = HistoryView((VersionAge(0, "init", (), 0, "base", locality=1.0),), ())
 BASE = BaseView("demo", None, "/models/demo", "float32", SHA, "llama")
 STATUS = StatusView("/l", 3, (1, 2), (3,), (4,), SHA, SHA, BASE, {"best": 2}, 9)
 LOG = LogView(
@@ -349,6 +351,9 @@ class FakeLedger:
         view = views.TestView(3, (ROW,), {"reliability": 1.0}, {"reliability": 0.5}, 2)
         given = {"affected_by": affected_by, "threshold": threshold}
         return self._do("test", view, at, refs, **given)
+
+    def history(self, *, measure=False, progress=None):
+        return self._do("history", AGED, measure=measure)
 
     def interference(self, ref=None, *, at="HEAD", threshold=None, plot=None):
         moved = shares.InterferenceRow(1, FACT, 0.25, (shares.Share(2, 0.25),))

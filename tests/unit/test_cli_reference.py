@@ -26,6 +26,7 @@ WANTED = {
         "kel verify",
     ),
     *("kel audit", "kel identify", "kel resolve", "kel facts"),
+    *("kel history", "kel history plot"),
     "kel bisect",
     *("kel branch", "kel switch", "kel merge"),
     "kel chat",

@@ -14,6 +14,7 @@ import pytest
 from cli.errors import Interrupted, describe
 from cli.main import COMMANDS, OUTPUT_CLOSED
 from ledger import branches, moving, records, released, shares, views
+from ledger.ageing import HistoryView, VersionAge
 from ledger.auditing import views as audited
 from ledger.bisect import BisectStep, BisectView
 from ledger.errors import exit_code_of
@@ -38,7 +39,7 @@ GROUPS = {
     "data": ("check", "list"),
     "bench": ("run", "table", "plot"),
 }
-NAMES = [*(name for name in COMMANDS if name not in GROUPS), "demo facts"]
+NAMES = [*(name for name in COMMANDS if name not in GROUPS), "demo facts", "history plot"]
 NAMES += [f"{group} {name}" for group, names in GROUPS.items() for name in names]
 RECORDS = {c.table: c for c in vars(records).values() if isinstance(c, type) and c is not Record
            and issubclass(c, Record)}  # fmt: skip
@@ -71,6 +72,7 @@ DOCUMENTS = {
     "kel.db.copy/1`, `kel.db.backup/1": moving.CopyView,
     "kel.trace/1": views.AnalysisView,
     "kel.bench.run/1": RunView,
+    "kel.history/1": HistoryView,
 }
 FOREIGN_PATH = re.compile(r"(?<![\w.<…])(?:/(?:home|root|work|tmp|mnt|Users|opt|srv)/|[A-Z]:\\)")
 
@@ -149,6 +151,7 @@ def test_what_lies_inside_a_document_is_named():
         (branches.BranchView, "kel.branch/1"),
         (branches.Contradiction, "kel.merge/1"),
         (branches.Moved, "kel.merge/1"),
+        (VersionAge, "kel.history/1"),
         *((view, "kel.audit/1") for view in (audited.EditShare, audited.Share, audited.Group)),
         *((view, "kel.audit/1") for view in (audited.TensorView, audited.Reading, audited.Said)),
         (shares.InterferenceRow, "kel.interference/1"),
