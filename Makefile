@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 # One thread is fastest for models this small: two spend their time waiting for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo serve test lint types docs bench nightly demo-model measure-demo clean
+.PHONY: demo serve test lint types docs bench nightly demo-model measure-demo thesis clean
 
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
@@ -44,6 +44,9 @@ demo-model: $(STAMP)  ## train the embedded models from nothing (under 40 minute
 
 measure-demo: $(STAMP)  ## the figures of docs/demo-model.md
 	$(PYTHON) -m ledger.demo.report --write docs/demo-model.md
+
+thesis: $(STAMP)  ## the thesis' experiments on the embedded models: docs/thesis.md (under 40 minutes; goes on if cut)
+	$(PYTHON) -m ledger.demo.thesis --runs runs/thesis --page docs/thesis.md
 
 clean:
 	rm -rf $(VENV) demo-ledger

@@ -19,11 +19,12 @@ from ledger.ageing import HistoryView, VersionAge
 from ledger.errors import InvalidInput
 from ledger.figures import BLUE, GREEN, GREY, ORANGE, picture
 
+# Value, label, and what the axis shows at least, so that small changes look small.
 _PANELS: Final = (
-    ("reliability", "reliability of\nall active edits"),
-    ("locality", "locality on\nrandom probes"),
-    ("drift", "reliability since\neach was made"),
-    ("active", "active edits"),
+    ("reliability", "reliability of\nall active edits", (0.8, 1.02)),
+    ("locality", "locality on\nrandom probes", (0.8, 1.02)),
+    ("drift", "reliability since\neach was made", (-0.2, 0.02)),
+    ("active", "active edits", (0.0, 1.0)),
 )
 _MARKED: Final = (("revert", ORANGE, "--"), ("reapply", GREEN, ":"))
 
@@ -35,20 +36,18 @@ def draw(view: HistoryView, path: Path) -> None:
     with picture(path) as figure:
         figure.set_size_inches(8.0, 7.0)
         panels = figure.subplots(len(_PANELS), 1, sharex=True)
-        for axes, (name, label) in zip(panels, _PANELS, strict=True):
+        for axes, (name, label, least) in zip(panels, _PANELS, strict=True):
             values = [_or_gap(getattr(row, name)) for row in view.versions]
-            style = "steps-mid" if name == "active" else "default"
-            axes.plot(
-                [row.version for row in view.versions],
-                values,
-                color=BLUE,
-                marker="o",
-                markersize=3,
-                drawstyle=style,
-            )
+            style = {"color": BLUE, "marker": "o", "markersize": 3}
+            if name == "active":
+                style["drawstyle"] = "steps-mid"
+            axes.plot([row.version for row in view.versions], values, **style)
+            low, high = axes.get_ylim()
+            axes.set_ylim(min(low, least[0]), max(high, least[1]))
             axes.set_ylabel(label, fontsize=8)
             axes.grid(axis="y", color=GREY, alpha=0.2)
             _marks(axes, view.versions)
+        figure.align_ylabels(panels)
         panels[2].axhline(0, color=GREY, linewidth=0.5)
         panels[-1].set_xlabel("version")
         panels[-1].xaxis.get_major_locator().set_params(integer=True)

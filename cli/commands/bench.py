@@ -30,7 +30,7 @@ _SHOWN = 5
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def command() -> None:
     """Run methods beside one another, and show what was found."""
 
@@ -156,7 +156,7 @@ def table(
     """Show what the run in DIR found, or in several DIR that hold its parts."""
     from ledger.runs import tables
 
-    sheet = _sheet(folders, kind, timed=not without_times)
+    sheet = _sheet(invocation, folders, kind, timed=not without_times)
     if form == "json" or invocation.json:
         invocation.output.raw(document("bench.table", tables.plain(sheet)))
     elif form == "csv":
@@ -185,7 +185,7 @@ def plot(
     from ledger.runs.plots import draw
     from ledger.runs.tables import write_csv
 
-    sheet = _sheet(folders, kind, timed=not without_times)
+    sheet = _sheet(invocation, folders, kind, timed=not without_times)
     draw(sheet, out)
     numbers = out.with_suffix(".csv")
     write_csv(sheet, numbers)
@@ -193,9 +193,14 @@ def plot(
     return invocation.emit("bench.plot", {"picture": out, "numbers": numbers}, ())
 
 
-def _sheet(folders: Sequence[Path], kind: str, *, timed: bool) -> Sheet:
-    from ledger.runs.rows import gathered
+def _sheet(invocation: Invocation, folders: Sequence[Path], kind: str, *, timed: bool) -> Sheet:
+    """The table; a run that is not done is told to be so."""
+    from ledger.runs.rows import RunFolder, gathered
     from ledger.runs.tables import sheet_of
 
     _, rows = gathered(folders)
-    return sheet_of(kind, rows, timed=timed)
+    wanted = RunFolder(folders[0]).wanted()
+    sheet = sheet_of(kind, rows, timed=timed)
+    if len(rows) < wanted:
+        invocation.output.note(f"so far: {len(rows)} of {wanted} rows")
+    return sheet

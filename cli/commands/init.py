@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     "--base",
     required=True,
     metavar="demo|ID|PATH",
-    help="The model that is edited: the embedded one, a model of the Hub, or a folder.",
+    help="The model that is edited: the embedded one (demo-gpt2 is its twin), a model of the Hub, "
+    "or a folder.",
 )
 @click.option("--revision", metavar="R", help="Commit, branch or tag of the model on the Hub.")
 @click.option(

@@ -17,6 +17,7 @@ from ledger.figures import COLOURS, GREY, picture, plain
 from ledger.runs.tables import SECONDS, WHERE, Sheet
 
 _STYLES: Final = ("-", "--", "-.", ":")
+_LEAST: Final = (0.8, 1.02)  # an axis of scores shows so much, so that small changes look small
 _HATCHES: Final = ("", "//", "..")
 Panel = tuple[str, str, str]  # model, data, mode
 Lines = list[dict[str, Any]]
@@ -47,6 +48,19 @@ def _methods_of(panels: Mapping[Panel, Lines]) -> list[str]:
     return list(dict.fromkeys(line["method"] for lines in panels.values() for line in lines))
 
 
+def _legend(figure: Any, handles: Mapping[str, Any]) -> None:
+    """One for the whole picture, in as many columns as its width takes."""
+    longest = max(map(len, handles), default=1)
+    columns = int(figure.get_figwidth() / (0.75 + 0.08 * longest))
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=max(1, min(len(handles), columns)),
+        fontsize=8,
+    )
+
+
 # --- bars ---------------------------------------------------------------------------------------
 
 
@@ -66,12 +80,8 @@ def _scores(figure: Any, panels: Mapping[Panel, Lines], headings: Sequence[str])
         axes[-1].set_ylim(0, 1.2)
         if timed:
             _times(axes[0], lines, order)
-    figure.legend(
-        *rows[0][-1].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=min(6, len(order)),
-        fontsize=8,
-    )
+    handles, labels = rows[0][-1].get_legend_handles_labels()
+    _legend(figure, dict(zip(labels, handles, strict=True)))
 
 
 def _grouped(axes: Any, scores: Sequence[str], lines: Lines, order: Sequence[str]) -> None:
@@ -143,6 +153,8 @@ def _series(
             axes.grid(axis="y", color=GREY, alpha=0.2)
             axes.xaxis.get_major_locator().set_params(integer=True)
         row[0].set_ylabel(_title(panel), fontsize=8)
+    low, high = grid[0][0].get_ylim()  # all panels share it
+    grid[0][0].set_ylim(min(low, _LEAST[0]), max(high, _LEAST[1]))
     for axes in grid[-1]:
         axes.set_xlabel("edits" if along == "edits" else "edit number")
     handles = {
@@ -150,7 +162,7 @@ def _series(
         for axes in grid.flat
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=8)
+    _legend(figure, handles)
 
 
 def _line(

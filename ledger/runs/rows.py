@@ -87,12 +87,14 @@ class RunFolder:
         self.root = root.expanduser().absolute()
 
     @contextlib.contextmanager
-    def opened(self, config: Mapping[str, Any], shard: tuple[int, int]) -> Iterator[Rows]:
-        """The rows of one part, for a run of `config`; the folder is made.
+    def opened(
+        self, config: Mapping[str, Any], shard: tuple[int, int], wanted: int
+    ) -> Iterator[Rows]:
+        """The rows of one part, for a run of `config` that has `wanted` in all; made if need be.
 
         Raises: Conflict if the folder holds another run or another process is at this part.
         """
-        self._create(config)
+        self._create(config, wanted)
         with self.locked(f"part-{shard[0]}of{shard[1]}"):
             rows = Rows(self.root / _file(shard))
             _begin(rows.path)
@@ -113,15 +115,16 @@ class RunFolder:
                 ) from error
             yield
 
-    def _create(self, config: Mapping[str, Any]) -> None:
+    def _create(self, config: Mapping[str, Any], wanted: int) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InvalidInput(f"cannot make {self.root}: {error.strerror or error}") from error
         with self.locked("run", wait=True):
             if not (self.root / _NAME).exists():
-                body = json.dumps({"schema": SCHEMA, "config": config}, indent=1, sort_keys=True)
-                write_file(self.root / _NAME, f"{body}\n".encode())
+                body = {"schema": SCHEMA, "config": config, "rows": wanted}
+                text = json.dumps(body, indent=1, sort_keys=True)
+                write_file(self.root / _NAME, f"{text}\n".encode())
         changed = differences(self.config(), json.loads(json.dumps(config)))
         if changed:
             raise Conflict(
@@ -131,6 +134,13 @@ class RunFolder:
 
     def config(self) -> dict[str, Any]:
         """The configuration of the run here. Raises: InvalidInput, IntegrityFailure."""
+        return dict(self._body()["config"])
+
+    def wanted(self) -> int:
+        """How many rows the whole run has. Raises: as `config`."""
+        return int(self._body()["rows"])
+
+    def _body(self) -> dict[str, Any]:
         path = self.root / _NAME
         try:
             body = json.loads(path.read_text("utf-8"))
@@ -140,7 +150,7 @@ class RunFolder:
             raise IntegrityFailure(f"cannot read {path}: {error}") from error
         if not isinstance(body, dict) or body.get("schema") != SCHEMA:
             raise IntegrityFailure(f"{path} is not of schema {SCHEMA}")
-        return dict(body["config"])
+        return body
 
     def rows(self) -> list[Row]:
         """All rows of all parts. Raises: IntegrityFailure for a line that is no row."""

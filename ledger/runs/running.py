@@ -82,7 +82,11 @@ def run(
     skipped = tuple(line for _, lines in read.values() for line in lines)
     steps = list(_steps(config, {name: len(found) for name, found in named.items()}))
     stored = {**config.to_json(), "protocol": protocol()}
-    with place.opened(stored, shard) as rows, contextlib.closing(Ledgers(config, place)) as ledgers:
+    wanted = sum(len(step.keys(config.families)) for step in steps)
+    with (
+        place.opened(stored, shard, wanted) as rows,
+        contextlib.closing(Ledgers(config, place)) as ledgers,
+    ):
         before = len(rows.known)
         own = _share(steps, shard)
         left = [s for s in own if not rows.known.issuperset(s.keys(config.families))]
@@ -94,7 +98,6 @@ def run(
                     done += 1
                     if progress is not None:
                         progress(cell.name, done, len(left))
-        wanted = sum(len(step.keys(config.families)) for step in steps)
         new = len(rows.known) - before
         return RunView(str(place.root), len(rows.known), wanted, new, skipped)
 

@@ -152,3 +152,13 @@ def test_a_ledger_may_be_moved_and_its_cache_thrown_away(kel: Kel, ledger: Path,
     there = Kel(moved)
     assert there.json("ask", "Ada is")["text"] == answer
     assert there("verify", "--weights").status == 0
+
+
+def test_the_embedded_twin_is_a_base_that_is_found_by_its_name(bare: Kel, tmp_path: Path) -> None:
+    place = tmp_path / "twin"
+    assert bare("init", str(place), "--base", "demo-gpt2").status == 0
+    kel = Kel(place)
+    base = kel.json("status")["base"]
+    assert (base["id"], base["model_type"], base["revision"]) == ("demo-gpt2", "gpt2", None)
+    assert kel.json("ask", "The sky is")["version"] == 0
+    bare.refused(2, "init", str(tmp_path / "x"), "--base", "demo-gpt2", "--revision", "main")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +21,9 @@ from ledger.runs.tables import comma_separated, markdown, sheet_of
 from ledger.runs.trials import Trials
 from ledger.settings import Settings
 from tests.contract.tiny import OTHER, REQUEST
-from tests.e2e.harness import SETTINGS, Kel, write_lines
+from tests.e2e.harness import ROOT, SETTINGS, Kel, write_lines
 
+DATA = Path(__file__).parents[3] / "shared" / "data"
 FACTS = (REQUEST, OTHER)
 THIRD = {
     "subject": "Warsaw",
@@ -105,9 +109,9 @@ def test_every_record_has_a_row_in_every_cell_and_family(whole: Path) -> None:
 def test_a_run_killed_at_every_row_ends_with_the_same_rows(
     config: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every write is lost, then torn, then cut off from its run; the next run goes on."""
+    """Every write is lost or torn at first, then the last of its run; the next run goes on."""
     still(monkeypatch)
-    append, deaths = Rows.append, iter(["before", "torn", "after"] * 100)
+    append, deaths = Rows.append, iter(["before", "after", "torn", "after"] * 100)
 
     def dying(rows: Rows, new: Any) -> None:
         how = next(deaths)
@@ -130,7 +134,7 @@ def test_a_run_killed_at_every_row_ends_with_the_same_rows(
             killed += 1
             assert len(RunFolder(folder).rows()) <= ROWS  # can be read at any time
     steps = 3 + 3 + 2 + 3 + 2
-    assert (killed, view.rows, view.wanted, view.done) == (3 * steps, ROWS, ROWS, 0)
+    assert (killed, view.rows, view.wanted, view.done) == (2 * steps, ROWS, ROWS, 0)
     assert (folder / "rows.jsonl").read_bytes() == (whole / "rows.jsonl").read_bytes()
     for kind in ("methods", "locality", "retention"):
         assert table(folder, kind) == table(whole, kind)
@@ -154,6 +158,8 @@ def test_parts_make_the_whole(
     for folder, part in (("a", ("--shard", "1/2")), ("b", ())):
         found = kel.json("bench", "run", str(config), "--out", str(tmp_path / folder), *part)
         assert 0 < found["rows"] < ROWS == found["wanted"]
+        half = kel("bench", "table", str(tmp_path / folder))
+        assert half.err == f"so far: {found['rows']} of {ROWS} rows\n"
     parts = [str(tmp_path / folder) for folder in ("a", "b")]
     shown = kel("bench", "table", *parts, "--form", "csv")
     assert shown.out == kel("bench", "table", str(whole), "--form", "csv").out
@@ -180,6 +186,67 @@ def test_a_refused_record_counts_with_the_numbers_of_the_unedited_model(ledger: 
     assert found["answers"].outcome == "refused"
     assert "max_update_ratio" in found["answers"].reason
     assert found["answers"].metrics == unedited["answers"].metrics
+
+
+@pytest.mark.slow
+def test_sigkill_loses_nothing_that_was_written(
+    config: Path, whole: Path, tmp_path: Path, bare: Kel
+) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "cli.main", "bench", "run", str(config), "--out", str(folder)]
+    seen: list[bytes] = []
+    for wanted in (1, 6, 12):
+        process = subprocess.Popen(command, cwd=ROOT)
+        while process.poll() is None and len(seen) < wanted:
+            time.sleep(0.05)
+            path = folder / "rows.jsonl"
+            seen = path.read_bytes().splitlines() if path.exists() else []
+        process.kill()
+        process.wait()
+        assert (folder / "rows.jsonl").read_bytes().splitlines()[: len(seen)] == seen
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    untimed = ("--without-times", "--form", "csv")
+    for kind in ("methods", "locality", "retention"):
+        shown = [bare("bench", "table", str(f), "--kind", kind, *untimed) for f in (folder, whole)]
+        assert shown[0].out == shown[1].out
+
+
+def test_random_probes_are_drawn_from_the_data_sets_own_pool(
+    config: Path, tmp_path: Path, bare: Kel
+) -> None:
+    mend = [
+        {"src": f"{n} Is Ada here?", "subject": "Ada", "alt": "yes", "answers": ["no"],
+         "rephrase": "Ada?", "loc": f"nq question: {n}", "loc_ans": "x"}
+        for n in range(4)
+    ]  # fmt: skip
+    data = tmp_path / "mend.jsonl"
+    write_lines(data, [*mend, {"src": "no subject"}])
+    probes = config.read_text("utf-8").split('probes = "')[1].split('"')[0]
+    text = config.read_text("utf-8").replace(f'"{probes}"', '"pool"\nprobe_count = 2')
+    pooled = tmp_path / "pooled.toml"
+    pooled.write_text(text.replace('"facts.jsonl"', '"mend.jsonl"').replace(
+        'modes = ["single", "batch 2", "sequential"]', 'modes = ["single"]'), "utf-8")  # fmt: skip
+    result = bare("bench", "run", str(pooled), "--out", str(tmp_path / "run"), "--limit", "1")
+    assert (result.status, result.err) == (0, "")  # the bad record lies behind the first
+    asked = (tmp_path / "run" / "probes-facts.jsonl").read_text("utf-8").splitlines()
+    assert len({json.loads(line)["prompt"] for line in asked}) == 2
+    whole_file = bare("bench", "run", str(pooled), "--out", str(tmp_path / "all"))
+    assert whole_file.status == 0
+    assert "left out" in whole_file.err
+    assert "line 5" in whole_file.err
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["knowedit_zsre_test_all_1301", "counterfact_easyedit"])
+def test_the_thesis_runs_on_its_own_data(name: str, tiny_base: Path, tmp_path: Path) -> None:
+    file = DATA / f"{name}.json"
+    if not file.is_file():
+        pytest.skip(f"{file.name} is not beside the checkout")
+    found = Kel().json(
+        "bench", "run", "thesis/table3-3", "--base", str(tiny_base), "--data", str(file),
+        "--limit", "2", "--out", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert found["rows"] == found["wanted"] == 10
 
 
 # --- refused ------------------------------------------------------------------------------------
