@@ -157,8 +157,9 @@ class Candidates:
         moved = {**plan, **longer}
         tensors = self._w.live.show(moved)
         measured = self._w.examiner.edits(computed.requests, moved)
-        randoms = self._w.examiner.randoms(moved)
-        now = self._w.examiner.holding(self._w.journal.edits(tuple(held)), moved)
+        earlier = self._w.journal.edits(tuple(held))
+        randoms = self._w.examiner.randoms(moved, (*computed.requests, *earlier))
+        now = self._w.examiner.holding(earlier, moved)
         changed = {i: value for i, value in now.items() if held[i] != value}
         sizes = self._sizes(stored, tuple(held)) | {"seconds": computed.seconds}
         shared = replace(randoms, metrics={**randoms.metrics, **_mean_of(now), **sizes})

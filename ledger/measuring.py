@@ -118,13 +118,18 @@ class Examiner:
             found.append(Measured(sheet.metrics, sheet.details, after, self._protocol, new))
         return tuple(found)
 
-    def randoms(self, plan: Plan) -> Measured:
-        """Measure the ledger's random probes on the version `plan`."""
+    def randoms(self, plan: Plan, facts: Iterable[EditRequest | EditRecord] = ()) -> Measured:
+        """Measure the ledger's random probes on the version `plan`, which states `facts`.
+
+        A probe that asks for one of these facts is left out: its answer is meant to change.
+        """
+        meant = {text for fact in facts for text in _stated(fact)}
+        asked = [question for question in self._randoms if question.prompt not in meant]
         fresh = self._remember(self._randoms)
         self._live.show(plan)
         sheet = _Sheet(self._whole)
-        answers = predict_each(self._live.model, [self._again(q) for q in self._randoms])
-        self._kept("random", self._randoms, sheet, answers, changed_only=True)
+        answers = predict_each(self._live.model, [self._again(q) for q in asked])
+        self._kept("random", asked, sheet, answers, changed_only=True)
         return Measured(sheet.metrics, sheet.details, "", self._protocol, fresh)
 
     def holding(self, edits: Iterable[EditRecord], plan: Plan) -> dict[int, float]:
@@ -221,6 +226,14 @@ def _questions(probes: Iterable[Probe]) -> list[Question]:
 
 def _kept_questions(request: EditRequest) -> list[Question]:
     return _questions((*request.neighbourhood, *request.same_subject))
+
+
+def _stated(fact: EditRequest | EditRecord) -> tuple[str, ...]:
+    """The texts that ask for a fact: its prompt and its paraphrases."""
+    own = fact.prompt.replace("{}", fact.subject)
+    if isinstance(fact, EditRecord):
+        return (own, *fact.probes.get("paraphrases", ()))
+    return (own, *fact.paraphrases)
 
 
 def _wanted(request: EditRequest) -> dict[str, tuple[Probe, ...]]:

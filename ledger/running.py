@@ -91,7 +91,7 @@ def test(
             measured += workspace.examiner.edits([request_of(edit) for edit in part], plan)
             if progress is not None:
                 progress("testing", (start + len(part)) / (len(chosen) + 1))
-        randoms = workspace.examiner.randoms(plan)
+        randoms = workspace.examiner.randoms(plan, journal.edits(active))
     finally:
         workspace.rest()
     return _record(workspace, version, chosen, measured, randoms, author)

@@ -70,7 +70,7 @@ def tried(workspace: Workspace, edits: Sequence[int], added: Sequence[int], thei
     united = workspace.versions.plan(edits)
     tensors = workspace.live.show(united)
     measured = examiner.edits([request_of(edit) for edit in coming], united)
-    randoms = examiner.randoms(united)
+    randoms = examiner.randoms(united, journal.edits(edits))
     staying = [edit for edit in edits if edit not in set(added)]
     now = examiner.holding(journal.edits(staying), united)
     now |= {e: m.metrics["reliability"] for e, m in zip(added, measured, strict=True)}

@@ -58,10 +58,11 @@ class Sequence:
         workspace = self._ledger.workspace
         try:
             _, plan = workspace.at_head()
+            active = self._ledger.journal.edits(self._ledger.journal.history().active())
             measured = workspace.examiner.edits(requests, plan)
             return {
                 **means([one.metrics for one in measured]),
-                **workspace.examiner.randoms(plan).metrics,
+                **workspace.examiner.randoms(plan, active).metrics,
             }
         finally:
             workspace.rest()

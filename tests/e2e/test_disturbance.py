@@ -138,3 +138,17 @@ def test_the_key_tells_the_shares_up_to_the_size_of_the_edit(kel):
 def test_a_method_without_keys_cannot_be_foreseen(kel):
     with Ledger.open(kel.place) as ledger:
         assert ledger.foresee(NEW, method="ft", layer=0) is None
+
+
+def test_a_random_probe_that_asks_for_an_edited_fact_is_no_damage(kel: Kel):
+    """Of the two probes of this ledger one is the prompt of the edit."""
+    asked = ("--subject", "Poland", "--prompt", "The capital of {} is", "--target", "Paris")
+    assert kel("edit", *asked, *QUICK, "--no-gate").status == 0
+    version = kel.json("status")["version"]
+    with Ledger.open(kel.place) as opened:
+        probes = {
+            row.version: row.detail["asked"]
+            for row in opened.journal.measurements(metric="locality_random")
+        }
+    assert probes[version] == 1
+    assert set(probes.values()) == {1, 2}
