@@ -185,6 +185,8 @@ class Tail:
         if not self.attention or watched or len(at) == self.ids.numel():
             return {}, {}
         name = self.model.architecture.mlp_template.format(self.model.n_layers - 1)
+        if not _takes_one(self.model.model.get_submodule(name)):
+            return {}, {}
         shape = self.ids.shape
 
         def gather(x: Tensor) -> Tensor:
@@ -272,6 +274,12 @@ def kept(cache: DynamicCache) -> tuple[Attention, ...]:
 def _standard(layer: Any) -> bool:
     keys = getattr(layer, "keys", None)
     return type(layer) is DynamicLayer and isinstance(keys, Tensor) and keys.ndim == 4
+
+
+def _takes_one(module: torch.nn.Module) -> bool:
+    """Whether a module can be run at some places: others add the whole residual by themselves."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(each.default is each.empty for each in parameters) == 1
 
 
 def _takes_positions(model: EditableModel) -> bool:

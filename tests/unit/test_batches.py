@@ -153,7 +153,7 @@ def test_a_dry_run_of_a_batch_records_nothing(llama):
 
 
 def test_what_the_model_says_already_is_left_out_and_told(llama, monkeypatch):
-    monkeypatch.setattr("ledger.editing._known", lambda request, _: request == FACTS[1])
+    monkeypatch.setattr("ledger.editing.states", lambda request, _: request == FACTS[1])
     done = llama.edit_batch(FACTS, method="columns", gate=None)
     assert [e.outcome for e in done.edits] == ["applied", "no-op", "applied"]
     assert [e.edit for e in done.edits] == [1, None, 2]

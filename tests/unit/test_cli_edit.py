@@ -345,7 +345,7 @@ def test_init_is_told_everything(kel, tmp_path):
     probes = tmp_path / "probes.txt"
     probes.write_text("p")
     named = ("--base", "b", "--revision", "r", "--dtype", "bfloat16", "--probes", probes)
-    kel("init", "d", *named, "--chat-template")
+    kel("init", "d", *named, "--chat-template", "--db", "postgresql://h/d")
     assert kel.ledger.calls["init"] == [
         (
             (Path("d"),),
@@ -355,6 +355,7 @@ def test_init_is_told_everything(kel, tmp_path):
                 "dtype": "bfloat16",
                 "device": "cpu",
                 "chat_template": True,
+                "database": "postgresql://h/d",
                 "probes": probes,
                 "author": None,
             },

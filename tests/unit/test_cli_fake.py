@@ -231,9 +231,9 @@ class FakeLedger:
         self.closed = True
 
     def init(self, directory, *, base, revision=None, dtype=None, device="cpu", probes=None,
-             author=None, chat_template=False):  # fmt: skip
+             author=None, chat_template=False, database=None):  # fmt: skip
         given = {"base": base, "revision": revision, "dtype": dtype, "device": device}
-        given["chat_template"] = chat_template
+        given |= {"chat_template": chat_template, "database": database}
         return self._do("init", self, directory, **given, probes=probes, author=author)
 
     def open(self, directory=None):

@@ -17,10 +17,10 @@ from store.errors import (
 
 TABLE = {
     1: ["LedgerError"],
-    2: ["InvalidInput", "NoLedger", "UnknownRevision"],
+    2: ["InvalidInput", "NoLedger", "UnknownRevision", "NotAllowed", "TooManyAttempts"],
     3: ["GateRejected"],
     4: ["IntegrityFailure", "BaseMismatch", "ChainBroken", "ObjectLost"],
-    5: ["Conflict", "StaleVersion", "NotActive", "AlreadyActive", "Busy"],
+    5: ["Conflict", "StaleVersion", "NotActive", "AlreadyActive", "ProposalGone", "Busy"],
     6: ["EditorFailure"],
     7: ["SchemaError", "SchemaTooNew", "SchemaTooOld"],
     8: ["RemoteFailure"],

@@ -152,7 +152,7 @@ def test_weights_are_given_for_versions_and_for_nothing_else(sample):
         sample.journal.append("test", **weights(()))
 
 
-@pytest.mark.parametrize("op", ["", "Apply", "drop table entry", "rebase"])
+@pytest.mark.parametrize("op", ["", "Apply", "drop table entry", "rebased"])
 def test_an_unknown_operation_is_refused(sample, op):
     with pytest.raises(InvalidInput, match=r"entry\.op"):
         sample.journal.append(op)

@@ -17,7 +17,6 @@ THE_WAY_IN = {
     ("sqlite.py", "self.connection.execute(sql, parameters)"),
     ("db.py", "text(sql)"),
     ("db.py", "self.connection.execute(text(sql), parameters)"),
-    ("db.py", "self.connection.execute(insert(table(name)), rows)"),
     ("postgres.py", "self.stream(sql, **parameters)"),
     ("postgres.py", "cursor.execute(sql, parameters)"),
     ("queries.py", "reading.query(statement, **parameters)"),
@@ -67,13 +66,22 @@ def asked(tree):
             yield node, node.args[0]
 
 
+def built(node):
+    """A statement that SQLAlchemy builds from tables: `select(...)` and what is chained to it."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        node = node.func.value
+    return isinstance(node, ast.Call) and called(node) in {"select", "insert", "update", "delete"}
+
+
 def unwritten(source):
     """Calls whose statement is not a literal."""
     tree = ast.parse(source)
     known = literals(tree)
     for call, statement in asked(tree):
         name = statement.value if isinstance(statement, ast.Subscript) else statement
-        if not written(statement) and not (isinstance(name, ast.Name) and name.id in known):
+        if not (written(statement) or built(statement)) and not (
+            isinstance(name, ast.Name) and name.id in known
+        ):
             yield ast.unparse(call)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from cli.commands.facts import _csv
 from editors.errors import InvalidRequest
-from ledger import EditRequest, Ledger
+from ledger import EditRequest, Ledger, schema
 from ledger.cards import model_card
 from ledger.db import Database
 from ledger.errors import IntegrityFailure, InvalidInput
@@ -183,7 +183,7 @@ def test_an_older_ledger_verifies_unchanged_and_takes_dated_facts(older):
     after = page.read_tables(older / "ledger.db")
     assert [page.kept("edit", row) for row in after["edit"]] == before["edit"]
     assert after["entry"] == before["entry"]
-    assert page.read_tables(older / "ledger.db.before-0003-000") == before
+    assert page.read_tables(older / f"ledger.db.before-{schema.CURRENT}-000") == before
     rows = sample.batch("Rome")
     dated = replace(rows, edits=(replace(rows.edits[0], **DATED),))
     head, last = sample.journal.history().head, sample.journal.last_entry()
