@@ -24,7 +24,7 @@ def table(rows: Sequence[TestRow]) -> Table:
     body: list[tuple[Part, ...]] = [
         (
             str(row.edit),
-            Span("holds", "green") if row.holds else Span("LOST", "red"),
+            _verdict(row),
             number(row.metrics.get("reliability", "-")),
             row.fact,
             row.answer.strip(),
@@ -34,6 +34,14 @@ def table(rows: Sequence[TestRow]) -> Table:
     ]
     headings = ("edit", "", "reliability", "fact", "answer", "changed since the edit")
     return Table(headings, body, right=(0, 2))
+
+
+def _verdict(row: TestRow) -> Span:
+    if row.holds:
+        return Span("holds", "green")
+    if row.superseded_by is not None:
+        return Span(f"superseded by {row.superseded_by}", "dim")
+    return Span("LOST", "red")
 
 
 def differences(row: TestRow) -> str:

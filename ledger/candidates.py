@@ -32,9 +32,11 @@ from editors.requests import EditRequest
 from ledger.deltas import LAYER_CHOICE, decode_delta, encode_delta
 from ledger.errors import EditorFailure
 from ledger.evaluation.metrics import means
+from ledger.facts import fact_key, superseded
 from ledger.interference import disturbed
 from ledger.measuring import Measured
 from ledger.placing import Placing, at_layer
+from ledger.records import EditRecord
 from ledger.settings import Settings
 from ledger.shares import Share
 from ledger.versions import Plan
@@ -160,9 +162,10 @@ class Candidates:
         earlier = self._w.journal.edits(tuple(held))
         randoms = self._w.examiner.randoms(moved, (*computed.requests, *earlier))
         now = self._w.examiner.holding(earlier, moved)
+        standing = _standing(earlier, computed.requests)
         changed = {i: value for i, value in now.items() if held[i] != value}
         sizes = self._sizes(stored, tuple(held)) | {"seconds": computed.seconds}
-        shared = replace(randoms, metrics={**randoms.metrics, **_mean_of(now), **sizes})
+        shared = replace(randoms, metrics={**randoms.metrics, **_mean_of(now, standing), **sizes})
         return Candidate(
             computed=computed,
             data=data,
@@ -175,7 +178,7 @@ class Candidates:
             metrics={**means([m.metrics for m in measured]), **shared.metrics},
             earlier=now,
             moved=changed,
-            broken=tuple(i for i in changed if changed[i] < HOLDS <= held[i]),
+            broken=tuple(i for i in standing if now[i] < HOLDS <= held[i]),
         )
 
     def environment(self, source: str, statistics: Mapping[str, Any]) -> dict[str, Any]:
@@ -271,6 +274,14 @@ def _explained(delta: Delta, choice: Choice) -> Delta:
     return replace(delta, evidence={**delta.evidence, LAYER_CHOICE: dict(choice.evidence)})
 
 
-def _mean_of(earlier: Mapping[int, float]) -> dict[str, float]:
-    """The mean reliability of earlier edits, if there are any."""
-    return {"earlier_reliability": sum(earlier.values()) / len(earlier)} if earlier else {}
+def _standing(earlier: Sequence[EditRecord], requests: Sequence[EditRequest]) -> tuple[int, ...]:
+    """The earlier edits but those whose fact is stated anew: these are meant to stop holding."""
+    anew = {(request.subject, request.prompt) for request in requests}
+    older = superseded(earlier)
+    return tuple(e.id for e in earlier if e.id not in older and fact_key(e) not in anew)
+
+
+def _mean_of(earlier: Mapping[int, float], standing: Sequence[int]) -> dict[str, float]:
+    """The mean reliability of the earlier edits that still state a fact, if there are any."""
+    found = [earlier[edit] for edit in standing]
+    return {"earlier_reliability": sum(found) / len(found)} if found else {}

@@ -183,7 +183,7 @@ def _measured(workspace: Workspace, draft: _Draft, terms: Terms) -> MergeView:
         metrics=found.metrics,
         broken=found.broken,
         reasons=tuple(reasons),
-        rows=tuple(tested(journal, e, m) for e, m in zip(coming, found.coming, strict=True)),
+        rows=tuple(tested(journal, e, m, None) for e, m in zip(coming, found.coming, strict=True)),
     )
     if terms.dry_run or reasons:
         return view

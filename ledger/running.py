@@ -20,6 +20,7 @@ from ledger.errors import IntegrityFailure, InvalidInput, LedgerError, NotActive
 from ledger.evaluation.metrics import means
 from ledger.evaluation.protocol import DIGITS, records_digest
 from ledger.export import export_plan
+from ledger.facts import superseded
 from ledger.inspection import entries_backwards, fact_line
 from ledger.journal import Journal
 from ledger.measuring import Measured
@@ -75,6 +76,7 @@ def test(
 ) -> TestView:
     """Measure active edits of a version again, and the random probes; store the numbers.
 
+    Without `edits`, those that carry a fact: a superseded one is measured when it is named.
     Raises: NotActive if an edit that is asked for is not active there.
     """
     journal = workspace.journal
@@ -82,7 +84,8 @@ def test(
     missing = [edit for edit in edits if edit not in active]
     if missing:
         raise NotActive(f"edit {missing[0]} is not active in version {version}: nothing to test")
-    chosen = journal.edits(edits or active)
+    older = superseded(journal.edits(active))
+    chosen = journal.edits(edits or tuple(edit for edit in active if edit not in older))
     try:
         plan = workspace.at(version)
         measured: list[Measured] = []
@@ -94,7 +97,7 @@ def test(
         randoms = workspace.examiner.randoms(plan, journal.edits(active))
     finally:
         workspace.rest()
-    return _record(workspace, version, chosen, measured, randoms, author)
+    return _record(workspace, version, chosen, measured, randoms, author, older)
 
 
 def request_of(edit: EditRecord) -> EditRequest:
@@ -121,6 +124,7 @@ def _record(
     measured: Sequence[Measured],
     randoms: Measured,
     author: str,
+    older: Mapping[int, int],
 ) -> TestView:
     journal = workspace.journal
     found = means([m.metrics for m in measured]) | dict(randoms.metrics)
@@ -145,14 +149,18 @@ def _record(
     before = _comparable(previous, asked) if previous else {}
     return TestView(
         version=version,
-        rows=tuple(tested(journal, e, m) for e, m in zip(edits, measured, strict=True)),
+        rows=tuple(
+            tested(journal, e, m, older.get(e.id)) for e, m in zip(edits, measured, strict=True)
+        ),
         metrics=found,
         drift={n: found[n] - before[n] for n in found if n in before},
         previous_version=int(previous.payload["version"]) if previous else None,
     )
 
 
-def tested(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:
+def tested(
+    journal: Journal, edit: EditRecord, measured: Measured, superseded_by: int | None
+) -> TestRow:
     """An edit measured again, beside what was measured right after it was made."""
     first = {m.metric: m.value for m in journal.measurements(edit_id=edit.id, suite="edit")}
     return TestRow(
@@ -162,6 +170,7 @@ def tested(journal: Journal, edit: EditRecord, measured: Measured) -> TestRow:
         at_edit=first,
         answer=measured.after,
         holds=measured.metrics["reliability"] >= 1.0,
+        superseded_by=superseded_by,
     )
 
 

@@ -179,7 +179,7 @@ class ReplayView:
 
 @dataclass(frozen=True)
 class TestRow:
-    """One edit tested again, beside what was measured right after it was made."""
+    """An edit tested again, beside what was measured first; a superseded one need not hold."""
 
     edit: int
     fact: str
@@ -187,6 +187,7 @@ class TestRow:
     at_edit: Mapping[str, float]
     answer: str
     holds: bool
+    superseded_by: int | None = None
 
 
 @dataclass(frozen=True)

@@ -45,14 +45,14 @@ def command(
     affected_by: str | None,
     threshold: float | None,
 ) -> int:
-    """Measure the edits ID (all) of a version again."""
+    """Measure the edits ID (those that carry a fact) of a version again."""
     if threshold is not None and affected_by is None:
         raise click.UsageError("--threshold goes with --affected-by.")
     with changing(invocation) as ledger, invocation.output.progress("test") as bar:
         view = ledger.test(
             at, edits, progress=bar.stage, affected_by=affected_by, threshold=threshold
         )
-    holds = all(row.holds for row in view.rows)
+    holds = all(row.holds or row.superseded_by is not None for row in view.rows)
     return invocation.emit("test", view, _layout(view), 0 if holds else 1)
 
 

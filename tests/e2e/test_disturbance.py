@@ -152,3 +152,15 @@ def test_a_random_probe_that_asks_for_an_edited_fact_is_no_damage(kel: Kel):
         }
     assert probes[version] == 1
     assert set(probes.values()) == {1, 2}
+
+
+def test_a_fact_that_is_stated_anew_supersedes_and_does_not_break(kel: Kel):
+    anew = ("--subject", "Ada Lovelace", "--prompt", "{} was born in", "--target", "Rome")
+    body = kel.json("edit", *anew, *QUICK, "--no-gate")
+    assert 1 not in body["broken"]
+    tested = kel("test", "--json")
+    assert [row["edit"] for row in tested.body["rows"]] == [2, body["edit"]]
+    (row,) = kel("test", "1", "--json").body["rows"]
+    assert row["superseded_by"] == body["edit"]
+    assert kel("test", "1").status == 0
+    assert "LOST" not in kel("test", "1").out
