@@ -67,6 +67,7 @@ COMMANDS = MappingProxyType(
         "data": "data",
         "bench": "bench",
         "gc": "gc",
+        "doctor": "doctor",
         "serve": "serve",
         "user": "user",
         "demo": "demo",

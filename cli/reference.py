@@ -33,7 +33,7 @@ Made by `python -m cli.reference docs/cli.md` from the help texts; do not edit i
 | exit status | meaning |
 |---|---|
 | 0 | done |
-| 1 | failed; an edit no longer holds (`test`), only warnings (`verify`), bad records (`data`) |
+| 1 | failed; `test`: an edit lost, `verify`: warnings, `data`: bad records, `doctor`: problems |
 | 2 | wrong usage, an invalid value, no ledger, or an unknown version, tag or edit |
 | 3 | rejected by the gate: measured and recorded, not applied |
 | 4 | integrity failure: what is stored is not what was recorded |

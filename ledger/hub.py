@@ -212,15 +212,27 @@ def _asking(
         raise RemoteFailure(f"{what} ({_reason(error)}); {advice}") from error
 
 
-def _check_token() -> None:
+def configured() -> tuple[bool, bool]:
+    """Whether there is a token, and whether HF_HUB_OFFLINE holds; nothing is asked of the Hub.
+
+    Raises: InvalidInput for a token that cannot be sent.
+    """
+    from huggingface_hub import constants
+
+    return _check_token(), bool(constants.HF_HUB_OFFLINE)
+
+
+def _check_token() -> bool:
     """Refuse a token that cannot be sent; the error of the HTTP library would show it."""
     from huggingface_hub import get_token
 
-    if not _TOKEN.fullmatch(get_token() or ""):
+    token = get_token() or ""
+    if not _TOKEN.fullmatch(token):
         raise InvalidInput(
             "the token for the Hub (HF_TOKEN, or the file of `hf auth login`) holds characters "
             "that no token has; set it again"
         )
+    return bool(token)
 
 
 def _reason(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from ledger import branches, moving, records, released, shares, views
 from ledger.ageing import HistoryView, VersionAge
 from ledger.auditing import views as audited
 from ledger.bisect import BisectStep, BisectView
+from ledger.doctor import Check, DoctorView
 from ledger.errors import exit_code_of
 from ledger.facts import FactView
 from ledger.fields import Record
@@ -68,6 +69,7 @@ DOCUMENTS = {
     "kel.stats/1": views.StatsView,
     "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
+    "kel.doctor/1": DoctorView,
     "kel.db.current/1`, `kel.db.upgrade/1`, `kel.db.attach/1": moving.DatabaseView,
     "kel.db.copy/1`, `kel.db.backup/1": moving.CopyView,
     "kel.trace/1": views.AnalysisView,
@@ -152,6 +154,7 @@ def test_what_lies_inside_a_document_is_named():
         (branches.Contradiction, "kel.merge/1"),
         (branches.Moved, "kel.merge/1"),
         (VersionAge, "kel.history/1"),
+        (Check, "kel.doctor/1"),
         *((view, "kel.audit/1") for view in (audited.EditShare, audited.Share, audited.Group)),
         *((view, "kel.audit/1") for view in (audited.TensorView, audited.Reading, audited.Said)),
         (shares.InterferenceRow, "kel.interference/1"),
