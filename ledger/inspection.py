@@ -227,9 +227,9 @@ def fingerprints(entry: EntryRecord) -> dict[int, str]:
     return {edit: name for edit, name in pairs if isinstance(name, str)}
 
 
-def entries_backwards(journal: Journal) -> Iterable[EntryRecord]:
-    """All entries from the newest, read page by page."""
-    after = 0
+def entries_backwards(journal: Journal, before: int = 0) -> Iterable[EntryRecord]:
+    """All entries from the newest (under `before` if given), read page by page."""
+    after = before
     while page := journal.entries(after=after, limit=_PAGE, newest_first=True):
         yield from page
         after = page[-1].seq

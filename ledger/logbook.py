@@ -18,17 +18,23 @@ from ledger.records import EditRecord, EntryRecord
 from ledger.views import LogView
 
 
-def log(journal: Journal, limit: int | None, branch: str | None = None) -> list[LogView]:
+def log(
+    journal: Journal, limit: int | None, branch: str | None = None, before: int = 0
+) -> list[LogView]:
     """The history, newest first; with `branch`, what was recorded on it.
+
+    `before`: only entries under that number; 0 for all.
 
     Raises: UnknownRevision.
     """
     lines = journal.history().lines
     if branch is None:
-        entries = journal.entries(limit=limit, newest_first=True)
+        entries = journal.entries(after=before, limit=limit, newest_first=True)
     else:
         lines.tip(branch)
-        own = (e for e in entries_backwards(journal) if lines.branch_of(e.version) == branch)
+        own = (
+            e for e in entries_backwards(journal, before) if lines.branch_of(e.version) == branch
+        )
         entries = tuple(islice(own, limit))
     wanted = sorted({edit for entry in entries for edit in entry.edits})
     edits = journal.edits(wanted) if wanted else ()

@@ -187,9 +187,12 @@ class OpenedLedger:
         view = replace(view, expired=expired(self.journal, today()))
         return view if place is None else replace(view, base=replace(view.base, path=str(place)))
 
-    def log(self, limit: int | None = None, branch: str | None = None) -> list[LogView]:
-        """The history, newest first; with `branch`, what was recorded on it."""
-        return log(self.journal, limit, branch)
+    def log(
+        self, limit: int | None = None, branch: str | None = None, before: int = 0
+    ) -> list[LogView]:
+        """The history, newest first; with `branch`, what was recorded on it; with `before`, from
+        the entry under that number on."""
+        return log(self.journal, limit, branch, before)
 
     def show(self, ref: str) -> EditView:
         """One edit by number or hash prefix. Raises: UnknownRevision."""

@@ -38,7 +38,7 @@ _FORMULA = ("=", "+", "-", "@")
 @click.option(
     "--on", metavar="DATE", help="With --expired or --current: on that day, instead of today (UTC)."
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Comma-separated, with a heading.")
+@click.option("--csv", "csv_asked", is_flag=True, help="Comma-separated, with a heading.")
 @common
 def command(
     invocation: Invocation,
@@ -48,10 +48,10 @@ def command(
     expired: bool,
     current: bool,
     on: str | None,
-    as_csv: bool,
+    csv_asked: bool,
 ) -> int:
     """List the facts that a version carries."""
-    if as_csv and invocation.json:
+    if csv_asked and invocation.json:
         raise click.UsageError("--csv and --json are two forms: choose one.")
     if expired and current:
         raise click.UsageError("--expired and --current exclude each other.")
@@ -61,14 +61,15 @@ def command(
     with opened(invocation) as ledger:
         found = ledger.facts(at, search, only=only, on=on)
         known = [] if only else ledger.known_facts(at, search)
-    if as_csv:
-        invocation.output.raw(_csv(found).rstrip("\n"))
+    if csv_asked:
+        invocation.output.raw(as_csv(found).rstrip("\n"))
         return 0
     items = (*(_layout(found) if found or not known else ()), *_known(known))
     return invocation.emit("facts", {"facts": found, "known": known}, items)
 
 
-def _csv(found: Sequence[FactView]) -> str:
+def as_csv(found: Sequence[FactView]) -> str:
+    """A heading and a line for each fact; no cell is a formula to a spreadsheet."""
     from ledger.facts import FactView
 
     stream = io.StringIO()

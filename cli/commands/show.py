@@ -36,7 +36,7 @@ def _layout(view: EditView) -> Iterator[Item]:
     yield (Span(f"edit {view.id}  ", "bold"), Span(state, style), Span(f"  {view.hash}", "dim"))
     yield _fields(view)
     yield from _section("metrics", [(k, number(v)) for k, v in view.metrics.items()])
-    yield from _section("details", _flat(view.details))
+    yield from _section("details", flat(view.details))
     yield from _measured(view.details.get("measured"))
     yield from _section("hparams", [(k, value_text(v)) for k, v in view.hparams.items()])
     yield from _probes(view.probes)
@@ -88,11 +88,11 @@ def _section(title: str, items: Iterable[tuple[str, str]]) -> Iterator[Item]:
         yield pairs(found, indent=2)
 
 
-def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Labels and values; a group within the values as 'group.label', what is empty left out."""
     for label, value in values.items():
         if isinstance(value, Mapping):
-            yield from ((f"{label}.{inner}", text) for inner, text in _flat(value))
+            yield from ((f"{label}.{inner}", text) for inner, text in flat(value))
         elif value is not None and not _is_table(value):
             yield label, value_text(value).strip()
 
@@ -102,30 +102,34 @@ def _is_table(value: object) -> bool:
     return isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value)
 
 
-def _measured(groups: object) -> Iterator[Item]:
-    """What was answered to each probe before and after the edit."""
+def answered(groups: object) -> Iterator[tuple[str, ...]]:
+    """Measure, prompt, wanted answer, answers before and after, score, of each probe."""
     if not isinstance(groups, Mapping):
         return
     names = ("prompt", "answer", "before", "after", "score")
-    rows = [
-        (str(kind), *(value_text(probe.get(name, "")).strip() for name in names))
-        for kind, group in groups.items()
-        if isinstance(group, Mapping)
-        for value in group.values()
-        if _is_table(value)
-        for probe in value
-    ]
+    for kind, group in groups.items():
+        for value in group.values() if isinstance(group, Mapping) else ():
+            for probe in value if _is_table(value) else ():
+                yield str(kind), *(value_text(probe.get(name, "")).strip() for name in names)
+
+
+def _measured(groups: object) -> Iterator[Item]:
+    """What was answered to each probe before and after the edit."""
+    rows = list(answered(groups))
     if rows:
         yield (Span("answers", "bold"),)
         yield Table(("measure", "prompt", "wanted", "before", "after", "score"), rows, indent=2)
 
 
+def probed(probes: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Kind, prompt and answer of each probe of a request."""
+    for kind, group in probes.items():
+        for probe in group if isinstance(group, list | tuple) else [group]:
+            yield kind, *_probe(probe)
+
+
 def _probes(probes: Mapping[str, Any]) -> Iterator[Item]:
-    rows = [
-        (kind, *_probe(probe))
-        for kind, group in probes.items()
-        for probe in (group if isinstance(group, list | tuple) else [group])
-    ]
+    rows = list(probed(probes))
     if rows:
         yield (Span("probes", "bold"),)
         yield Table(("kind", "prompt", "answer"), rows, indent=2)

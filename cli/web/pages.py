@@ -20,7 +20,7 @@ from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from cli.layout import fact, number, numbers
+from cli.layout import fact, number, numbers, valid, when
 from cli.web.state import State
 from cli.web.texts import LANGUAGES, preferred, words
 
@@ -75,7 +75,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number, numbers=numbers, fact=fact)
+    made.filters.update(number=number, numbers=numbers, fact=fact, when=when, valid=valid)
     return made
 
 
@@ -85,7 +85,11 @@ def rendered(request: Request, template: str, **values: Any) -> str:
     values.setdefault("visitor", visitor_of(request))
     made = _environment().get_template(template)
     return made.render(
-        t=words(language), lang=language, head=state_of(request).head(), request=request, **values
+        t=words(language),
+        lang=language,
+        head=state_of(request).head(),
+        here=here(request),
+        **values,
     )
 
 
@@ -105,6 +109,12 @@ def failed(request: Request, status: int, message: str, wait: int | None = None)
 def see(place: str) -> RedirectResponse:
     """Go on to another page, after a form."""
     return RedirectResponse(place, status_code=303)
+
+
+def here(request: Request) -> str:
+    """The address of the page within this site."""
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
 
 
 def local(place: str) -> str:

@@ -1,0 +1,219 @@
+"""The pages of the ledger: facts, edits, history, log. They read and change nothing.
+
+Promise: each page is a permalink; its address with `.json` is the document that the command of the
+same content writes with `--json`.
+
+    GET /facts    GET /facts.csv    GET /edits/{edit}    GET /history    GET /log
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from cli.documents import document
+from cli.errors import Failure, known
+from cli.web.pages import failed, page, state_of
+from cli.web.plots import Plot, plot
+
+if TYPE_CHECKING:
+    from ledger.ageing import HistoryView
+    from ledger.facts import FactView
+
+ROWS: Final = 200
+LONGEST: Final = 1000
+SORTS: Final = ("edit", "subject", "object", "since", "author", "reliability", "valid_until")
+Name = Annotated[str, Query(max_length=LONGEST)]
+Number = Annotated[int, Query(ge=1, le=10**9)]
+
+
+class _Route(APIRoute):
+    """Tells what was asked wrongly; anything else is unexpected."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def told(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except RequestValidationError as error:
+                return _refused(request, Failure("InvalidInput", WRONG, _invalid(error)))
+            except Exception as error:
+                failure = known(error)
+                if failure is None or failure.exit != WRONG:
+                    raise
+                return _refused(request, failure)
+
+        return told
+
+
+def _refused(request: Request, failure: Failure) -> Response:
+    status = 404 if failure.code == "UnknownRevision" else 400
+    if twin(request):
+        return written(document("error", {"error": failure}), status)
+    return failed(request, status, failure.message)
+
+
+def _invalid(error: RequestValidationError) -> str:
+    first = error.errors()[0]
+    return f"{first['loc'][-1]}: {first['msg']}"
+
+
+WRONG: Final = 2  # the exit status of a command that was asked wrongly
+router = APIRouter(route_class=_Route)
+
+
+def twin(request: Request) -> bool:
+    """Whether the document is asked for in place of the page."""
+    return request.url.path.endswith(".json")
+
+
+def written(text: str, status: int = 200) -> Response:
+    """A document."""
+    return Response(text, status, media_type="application/json")
+
+
+@router.get("/facts")
+@router.get("/facts.csv")
+@router.get("/facts.json")
+def facts(
+    request: Request,
+    at: Name = "HEAD",
+    search: Name = "",
+    only: Name = "",
+    on: Name = "",
+    sort: Name = "edit",
+    part: Number = 1,
+) -> Response:
+    """What a version was taught."""
+    from cli.commands.facts import as_csv
+
+    ledger = state_of(request).ledger
+    version = ledger.resolve(at)
+    found = ledger.facts(at, search or None, only=only or None, on=on or None)
+    found = _sorted(found, sort)
+    if request.url.path.endswith(".csv"):
+        name = {"content-disposition": 'attachment; filename="facts.csv"'}
+        return Response(as_csv(found), media_type="text/csv", headers=name)
+    known_ = [] if only else ledger.known_facts(at, search or None)
+    if twin(request):
+        return written(document("facts", {"facts": found, "known": known_}))
+    asked = {"at": at, "search": search, "only": only, "on": on, "sort": sort}
+    return page(
+        request,
+        "facts.html",
+        facts=found[(part - 1) * ROWS : part * ROWS],
+        known=known_,
+        count=len(found),
+        parts=-(-len(found) // ROWS),
+        part=part,
+        version=version,
+        asked=asked,
+        where=_where(asked),
+    )
+
+
+def _sorted(found: list[FactView], sort: str) -> list[FactView]:
+    """By a column, from the largest with `-` before it; what has no value comes last."""
+    from ledger.errors import InvalidInput
+
+    name, backwards = sort.removeprefix("-"), sort.startswith("-")
+    if name not in SORTS:
+        raise InvalidInput(f"facts are sorted by {', '.join(SORTS)}, not by {name!r}")
+    empty = [fact for fact in found if getattr(fact, name) is None]
+    told = [fact for fact in found if getattr(fact, name) is not None]
+    told.sort(key=lambda fact: _folded(getattr(fact, name)), reverse=backwards)
+    return told + empty
+
+
+def _folded(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
+
+
+def _where(asked: dict[str, str]) -> Callable[..., str]:
+    """The address of the page with other parameters."""
+
+    def where(**others: object) -> str:
+        given = {**asked, **others}
+        return "?" + urlencode({name: value for name, value in given.items() if value != ""})
+
+    return where
+
+
+@router.get("/edits/{edit}")
+@router.get("/edits/{edit}.json")
+def edit(request: Request, edit: str) -> Response:
+    """One edit, whole."""
+    from cli.commands.show import answered, flat, probed
+
+    view = state_of(request).ledger.show(edit)
+    if twin(request):
+        return written(document("show", view))
+    details = {k: v for k, v in view.details.items() if k not in ("before", "after", "reasons")}
+    return page(
+        request,
+        "edit.html",
+        view=view,
+        details=[*flat(details)],
+        hparams=[*flat(view.hparams)],
+        answers=[*answered(view.details.get("measured"))],
+        probes=[*probed(view.probes)],
+        loss=_loss(view.details["evidence"].get("loss")),
+    )
+
+
+def _loss(values: object) -> Plot | None:
+    """The loss of each step, if the method recorded one series."""
+    series = values if isinstance(values, list) else []
+    points = [(step, value) for step, value in enumerate(series) if isinstance(value, float)]
+    return plot({"loss": points}) if len(points) > 1 else None
+
+
+@router.get("/history")
+@router.get("/history.json")
+def history(request: Request, part: Number = 1) -> Response:
+    """The versions, and how the edits fared from one to the next."""
+    ledger = state_of(request).ledger
+    view = ledger.history()
+    if twin(request):
+        return written(document("history", view))
+    rows = view.versions[::-1]
+    return page(
+        request,
+        "history.html",
+        rows=rows[(part - 1) * ROWS : part * ROWS],
+        count=len(rows),
+        parts=-(-len(rows) // ROWS),
+        part=part,
+        plot=_aged(view),
+        where=_where({}),
+    )
+
+
+def _aged(view: HistoryView) -> Plot | None:
+    """Reliability and locality over the versions; reverts are marked."""
+    names = ("reliability", "locality")
+    series = {n: [(row.version, getattr(row, n)) for row in view.versions] for n in names}
+    return plot(series, marks=[row.version for row in view.versions if row.op == "revert"])
+
+
+@router.get("/log")
+@router.get("/log.json")
+def log(
+    request: Request,
+    branch: Name = "",
+    before: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=LONGEST)] = ROWS,
+) -> Response:
+    """The entries, newest first."""
+    entries = state_of(request).ledger.log(limit, branch or None, before)
+    if twin(request):
+        return written(document("log", {"entries": entries}))
+    asked = {"branch": branch, "limit": str(limit), "before": str(before or "")}
+    return page(request, "log.html", entries=entries, where=_where(asked))
