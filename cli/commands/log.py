@@ -55,7 +55,7 @@ def _oneline(entries: list[LogView], *, several: bool) -> Iterator[Item]:
 
 def _subject(entry: LogView) -> str:
     tags = f"({', '.join(entry.tags)}) " if entry.tags else ""
-    return tags + (_named(entry) or "; ".join(_few(entry.facts)) or entry.note)
+    return tags + (named(entry) or "; ".join(_few(entry.facts)) or entry.note)
 
 
 def _few(facts: Sequence[str]) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _few(facts: Sequence[str]) -> tuple[str, ...]:
     return (*facts[:_SHOWN], f"and {more} more") if more > 0 else tuple(facts)
 
 
-def _named(entry: LogView) -> str:
+def named(entry: LogView) -> str:
     """'best = v3' for an entry that set a tag, 'best removed' for one that took it away; of an
     entry about a branch, which."""
     if entry.op not in _NAMING or "name" not in entry.payload:
@@ -91,7 +91,7 @@ def _blocks(entries: list[LogView], *, several: bool) -> Iterator[Item]:
             Span(f"  on {entry.branch}" if several else "", "green"),
             Span(f"  {when(entry.created_at)}  {entry.author}", "dim"),
         )
-        about = (_named(entry), *_few(entry.facts))
+        about = (named(entry), *_few(entry.facts))
         yield from (("    ", text) for text in about if text)
         if entry.note:
             yield from (("    ", text) for text in entry.note.split("\n"))

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from cli.errors import ApiError, LoginNeeded
-from cli.web import api, changing, chatting, entering, reading
+from cli.web import api, changing, chatting, checking, entering, reading
 from cli.web.answers import body
 from cli.web.guard import SAFE, Guard
 from cli.web.pages import LOGIN, failed, here, see, state_of, visitor_of
@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="kel", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Guard, hosts=settings.hosts)
     app.include_router(entering.router, dependencies=[Depends(_used)], include_in_schema=False)
-    for router in (chatting.router, changing.router, reading.router):
+    for router in (chatting.router, changing.router, reading.router, checking.router):
         app.include_router(router, dependencies=[Depends(_admitted)], include_in_schema=False)
     app.include_router(api.router)
     folder = Path(str(files("cli.web").joinpath("static")))

@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from cli.documents import document
-from cli.errors import Failure, known
+from cli.errors import Failure, Overloaded, known
 from cli.web.pages import failed, page, state_of
 from cli.web.plots import Plot, plot
 
@@ -33,7 +33,7 @@ Name = Annotated[str, Query(max_length=LONGEST)]
 Number = Annotated[int, Query(ge=1, le=10**9)]
 
 
-class _Route(APIRoute):
+class Telling(APIRoute):
     """Tells what was asked wrongly; anything else is unexpected."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -44,6 +44,8 @@ class _Route(APIRoute):
                 return await handler(request)
             except RequestValidationError as error:
                 return _refused(request, Failure("InvalidInput", WRONG, _invalid(error)))
+            except Overloaded as error:
+                return _refused(request, Failure("Busy", 5, str(error)), BUSY)
             except Exception as error:
                 failure = known(error)
                 if failure is None or failure.exit != WRONG:
@@ -53,11 +55,15 @@ class _Route(APIRoute):
         return told
 
 
-def _refused(request: Request, failure: Failure) -> Response:
-    status = 404 if failure.code == "UnknownRevision" else 400
+def _refused(request: Request, failure: Failure, status: int = 400) -> Response:
+    status = 404 if failure.code == "UnknownRevision" else status
     if twin(request):
-        return written(document("error", {"error": failure}), status)
-    return failed(request, status, failure.message)
+        found = written(document("error", {"error": failure}), status)
+    else:
+        found = failed(request, status, failure.message)
+    if status == BUSY:
+        found.headers["retry-after"] = "5"
+    return found
 
 
 def _invalid(error: RequestValidationError) -> str:
@@ -66,7 +72,8 @@ def _invalid(error: RequestValidationError) -> str:
 
 
 WRONG: Final = 2  # the exit status of a command that was asked wrongly
-router = APIRouter(route_class=_Route)
+BUSY: Final = 503
+router = APIRouter(route_class=Telling)
 
 
 def twin(request: Request) -> bool:
@@ -215,5 +222,8 @@ def log(
     entries = state_of(request).ledger.log(limit, branch or None, before)
     if twin(request):
         return written(document("log", {"entries": entries}))
+    from cli.commands.log import named
+
+    about = {entry.seq: named(entry) for entry in entries}
     asked = {"branch": branch, "limit": str(limit), "before": str(before or "")}
-    return page(request, "log.html", entries=entries, where=_where(asked))
+    return page(request, "log.html", entries=entries, about=about, where=_where(asked))

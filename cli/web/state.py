@@ -8,6 +8,7 @@ Promise: reading goes through a ledger of its own, so a page never waits for the
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -61,6 +62,7 @@ class State:
     ledger: Ledger
     worker: Worker
     talks: Talks = field(default_factory=Talks)
+    looking: threading.Lock = field(default_factory=threading.Lock)  # held by a long look
     previews: dict[str, str] = field(default_factory=dict)  # proposal -> job
 
     @classmethod

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+import threading
 from collections.abc import Iterator
 from html import escape, unescape
 from pathlib import Path
@@ -17,7 +19,8 @@ from tests.e2e.harness import SETTINGS, Kel, copied, rows
 from tests.sim.web_server import Browser, served, tree
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=y>{{7*7}}\u202e"
-PAGES = ("/facts", "/facts?only=expired", "/edits/5", "/edits/3", "/history", "/log")
+PAGES = ("/facts", "/facts?only=expired", "/edits/5", "/edits/3", "/history", "/log",
+         "/diff?old=v2", "/edits/5/interference", "/verify")  # fmt: skip
 TWINS = {
     "/facts.json": ("facts",),
     "/facts.json?search=born&at=v2": ("facts", "--search", "born", "--at", "v2"),
@@ -27,6 +30,11 @@ TWINS = {
     "/edits/4.json": ("show", "4"),
     "/history.json": ("history",),
     "/log.json": ("log",),
+    "/diff.json": ("diff", "base", "HEAD"),
+    "/diff.json?old=kept&new=v1": ("diff", "kept", "v1"),
+    "/edits/4/interference.json": ("interference", "4"),
+    "/edits/1/interference.json?at=v3": ("interference", "1", "--at", "v3"),
+    "/verify.json": ("verify",),
     "/log.json?limit=2&branch=main": ("log", "-n", "2", "--branch", "main"),
 }
 
@@ -95,7 +103,7 @@ def test_texts_are_texts(url, plain, path):
     wanted, found = Browser(plain).get(path), Browser(url).get(path)
     assert tree(found.text) == tree(wanted.text)
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=[^;]|style=|<img", wanted.text)
-    if path in ("/facts", "/edits/5", "/log"):
+    if path in ("/facts", "/edits/5", "/log", "/diff?old=v2"):
         assert escape(HOSTILE) in found.text.replace("&#34;", "&quot;").replace("&#39;", "&#x27;")
 
 
@@ -159,6 +167,10 @@ def test_the_log_goes_back_page_by_page(browser):
         onward = re.search(r'href="(/log\?[^"]*before=[^"]*)">Older', page.text)
         path = unescape(onward.group(1)) if onward else None
     assert seen == whole == sorted(whole, reverse=True)
+    first = browser.get("/log").text
+    assert "kept = v3" in first
+    for step in set(re.findall(r'href="(/diff[^"]*)"', first)):
+        assert browser.get(unescape(step)).status_code == 200
 
 
 WRONG = {
@@ -170,6 +182,8 @@ WRONG = {
     "/facts?at=v99": (404, "v99"),
     "/edits/99": (404, "99"),
     "/log?branch=none": (404, "none"),
+    "/diff?old=v99": (404, "v99"),
+    "/edits/3/interference": (400, "never applied"),
     "/log?limit=100000": (400, "limit"),
 }
 
@@ -180,7 +194,7 @@ def test_what_is_asked_wrongly_is_told_in_a_line(browser, path):
     found = browser.get(path)
     assert (found.status_code, words in found.text) == (status, True)
     assert 'role="alert"' in found.text
-    twin = browser.get(re.sub(r"^(/\w+(?:/\d+)?)", r"\1.json", path))
+    twin = browser.get(re.sub(r"^([/\w]+)", r"\1.json", path))
     assert twin.status_code == status
     assert words in json.dumps(twin.json())
 
@@ -195,3 +209,44 @@ def test_a_reader_may_look_and_nobody_else_where_others_can_reach_it(place, tmp_
             assert browser.get(path).status_code == 401
         browser.post("/login", user="red", password="correct horse")
         assert {browser.get(path).status_code for path in (*PAGES, *TWINS, "/facts.csv")} == {200}
+
+
+def test_a_changed_row_is_found_by_verification(place, tmp_path):
+    damaged = copied(place, tmp_path / "damaged")
+    with sqlite3.connect(damaged / "ledger.db") as connection:
+        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+        for (name,) in triggers.fetchall():
+            connection.execute(f"DROP TRIGGER {name}")
+        connection.execute("UPDATE edit SET target_new = 'Rome' WHERE id = 1")
+    with served(Settings(damaged)) as address:
+        found = Browser(address).get("/verify.json").json()
+        page = Browser(address).get("/verify").text
+    assert found["ok"] is False
+    assert "rows.digest" in {finding["code"] for finding in found["findings"]}
+    assert "Not everything is as recorded" in page
+    assert "rows.digest" in page
+
+
+def test_only_one_visitor_verifies_at_a_time(browser, monkeypatch):
+    begun, end, found = threading.Event(), threading.Event(), []
+
+    def slow(self: Ledger) -> list[object]:
+        begun.set()
+        assert end.wait(20)
+        return []
+
+    monkeypatch.setattr(Ledger, "verify", slow)
+    first = threading.Thread(target=lambda: found.append(Browser(browser.url).get("/verify.json")))
+    first.start()
+    assert begun.wait(20)
+    try:
+        for path in ("/verify", "/verify.json", "/edits/1/interference"):
+            refused = browser.get(path)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+            assert "try again" in refused.text
+        assert browser.get("/facts").status_code == 200
+    finally:
+        end.set()
+        first.join()
+    assert found[0].json()["ok"] is True
+    assert browser.get("/edits/1/interference.json").status_code == 200
