@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -80,6 +81,14 @@ Faults = Callable[[str, str], Fault | None]
 Answer = tuple[int, bytes, dict[str, str]]
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of a client that went away: what a command prints is what is tested."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class HubServer:
     """The server; a context manager. `files` are those of REPO, at COMMIT."""
 
@@ -96,7 +105,7 @@ class HubServer:
         class Handler(_Handler):
             server_hub = hub
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL,), daemon=True
         )
