@@ -6,6 +6,7 @@ And the two kinds of database: what is said of a ledger is said of both.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,11 @@ import pytest
 from tests.security.guards import Guards
 from tests.sim.ledger_sample import Places
 from tests.sim.postgres_server import Server, programs, serving
+
+# Whatever starts the tests in the background may have told them to ignore Ctrl-C, and every process
+# that a test starts and interrupts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands.facts import _csv
+from cli.commands.facts import as_csv
 from editors.errors import InvalidRequest
 from ledger import EditRequest, Ledger, schema
 from ledger.cards import model_card
@@ -226,7 +226,7 @@ def test_an_empty_column_that_is_written_out_is_refused(tmp_path):
 
 def test_in_csv_no_text_is_a_formula(ledger):
     ledger.edit(replace(FACTS[0], target_new="+1", source='x,"y"'), note="@SUM(1)", **COLUMNS)
-    rows = {row["edit"]: row for row in csv.DictReader(io.StringIO(_csv(ledger.facts())))}
+    rows = {row["edit"]: row for row in csv.DictReader(io.StringIO(as_csv(ledger.facts())))}
     assert rows["2"]["source"] == "'=HYPERLINK(1)"
     assert (rows["4"]["object"], rows["4"]["source"], rows["4"]["note"]) == (
         "'+1",
