@@ -14,7 +14,7 @@ password. Sessions and tokens of the web page are no part of the ledger and are 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -163,21 +163,36 @@ def _fill(taking: Database, snapshot: Inspected) -> tuple[EntryRecord, str, int]
     last = last_entry(snapshot)
     if last is None:
         raise NoLedger("the source has no entries yet; there is nothing to copy.")
+    given = _Tally()
     with taking.write() as writing:
         for name, rows in _everything(snapshot):
             while some := list(islice(rows, _CHUNK)):
                 writing.insert(name, some)
-    return (last, *_digest(snapshot))
+                given.add(name, some)
+    return last, *given.found()
 
 
 def _digest(snapshot: Inspected) -> tuple[str, int]:
-    """sha256 of all rows, and their number."""
-    found, count = hashlib.sha256(), 0
+    tally = _Tally()
     for name, rows in _everything(snapshot):
+        tally.add(name, rows)
+    return tally.found()
+
+
+class _Tally:
+    """sha256 of all rows, and their number."""
+
+    def __init__(self) -> None:
+        self._sha, self._rows = hashlib.sha256(), 0
+
+    def add(self, name: str, rows: Iterable[Row]) -> None:
+        """Take rows of a table, in order."""
         for row in rows:
-            found.update(canonical_json([name, row]) + b"\n")
-            count += 1
-    return found.hexdigest(), count
+            self._sha.update(canonical_json([name, row]) + b"\n")
+            self._rows += 1
+
+    def found(self) -> tuple[str, int]:
+        return self._sha.hexdigest(), self._rows
 
 
 def _everything(snapshot: Inspected) -> Iterator[tuple[str, Iterator[Row]]]:

@@ -84,8 +84,9 @@ def test(
     missing = [edit for edit in edits if edit not in active]
     if missing:
         raise NotActive(f"edit {missing[0]} is not active in version {version}: nothing to test")
-    older = superseded(journal.edits(active))
-    chosen = journal.edits(edits or tuple(edit for edit in active if edit not in older))
+    carried = {edit.id: edit for edit in journal.edits(active)}
+    older = superseded(tuple(carried.values()))
+    chosen = [carried[edit] for edit in edits or (edit for edit in active if edit not in older)]
     try:
         plan = workspace.at(version)
         measured: list[Measured] = []
@@ -94,7 +95,7 @@ def test(
             measured += workspace.examiner.edits([request_of(edit) for edit in part], plan)
             if progress is not None:
                 progress("testing", (start + len(part)) / (len(chosen) + 1))
-        randoms = workspace.examiner.randoms(plan, journal.edits(active))
+        randoms = workspace.examiner.randoms(plan, carried.values())
     finally:
         workspace.rest()
     return _record(workspace, version, chosen, measured, randoms, author, older)
