@@ -36,8 +36,8 @@ docs: $(STAMP)  ## rewrite the generated documents
 bench: $(STAMP)  ## ratios, measured here
 	OMP_NUM_THREADS=2 $(PYTHON) -m bench
 
-nightly: $(STAMP)  ## every tier, with a list of what ran
-	KEL_TIER=nightly $(PYTHON) -m pytest -rA --durations=20
+nightly: $(STAMP)  ## every tier; what ran, what was skipped and why, and the table of docs/reliability.md
+	KEL_TIER=nightly $(PYTHON) -m pytest -n 2 --dist loadfile --durations=20
 
 demo-model: $(STAMP)  ## train the embedded models from nothing (under 40 minutes on 2 cores)
 	OMP_NUM_THREADS=2 $(PYTHON) -m ledger.demo.build

@@ -17,6 +17,8 @@ from tests.security.guards import Guards
 from tests.sim.ledger_sample import Places
 from tests.sim.postgres_server import Server, programs, serving
 
+pytest_plugins = ["tests.promises"]
+
 # Whatever starts the tests in the background may have told them to ignore Ctrl-C, and every process
 # that a test starts and interrupts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

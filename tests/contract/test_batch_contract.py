@@ -30,6 +30,8 @@ from tests.contract.harness import (
 )
 from tests.contract.tiny import OTHER, REQUEST, TEMPLATES
 
+pytestmark = pytest.mark.promise("P30")
+
 SAME = EditRequest("Ada Lovelace", "{} studied in", "Warsaw")
 BATCH = [REQUEST, OTHER]
 FIRST, LAST = HPARAMS["memit"]["layers"]

@@ -31,11 +31,13 @@ from tests.contract.harness import (
 from tests.contract.tiny import REQUEST, TINY, linear_twin
 
 
+@pytest.mark.promise("P5")
 def test_every_registered_editor_is_under_this_contract() -> None:
     assert set(HPARAMS) == set(NAMES)
     assert len(NAMES) == len(set(NAMES))
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("name", NAMES)
 def test_an_editor_leaves_no_trace(name: str, model: EditableModel, moments: Moments) -> None:
     before = state(model)
@@ -43,6 +45,7 @@ def test_an_editor_leaves_no_trace(name: str, model: EditableModel, moments: Mom
     assert state(model) == before
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("place", ["", "last layer", "head"])
 @pytest.mark.parametrize("name", NAMES)
 def test_an_editor_leaves_no_trace_when_any_forward_call_fails(
@@ -68,6 +71,7 @@ def test_an_editor_leaves_no_trace_when_any_forward_call_fails(
         assert state(model) == before, f"call {k}"
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_model_in_training_mode_gives_the_same_bytes_and_stays_so(
     name: str, model: EditableModel, moments: Moments
@@ -84,6 +88,7 @@ def test_a_model_in_training_mode_gives_the_same_bytes_and_stays_so(
         model.model.eval().requires_grad_(False)
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("name", NAMES)
 def test_same_inputs_same_bytes_whatever_the_global_random_state(
     name: str, model: EditableModel, moments: Moments
@@ -164,6 +169,7 @@ def test_half_precision_models_give_float32_deltas(
     assert float(dense(delta).norm()) > 0
 
 
+@pytest.mark.promise("P30")
 @pytest.mark.parametrize("name", NAMES)
 def test_conv1d_and_its_linear_twin_give_the_same_delta(name: str, gpt2: EditableModel) -> None:
     twin = linear_twin(gpt2)

@@ -13,6 +13,8 @@ from editors.prompts import target_row
 from tests.contract.harness import HPARAMS, Edited, Moments, context, dense, raw, run, target_loss
 from tests.contract.tiny import OTHER, REQUEST
 
+pytestmark = pytest.mark.promise("P30")
+
 
 def test_ft_reports_the_loss_the_edited_model_has(model: EditableModel, moments: Moments) -> None:
     delta = run("ft", model, moments)

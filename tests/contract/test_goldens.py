@@ -48,6 +48,8 @@ from tests.reference.golden_world import (
     shaken,
 )
 
+pytestmark = pytest.mark.promise("P30")
+
 FILES = {name: read(name) for name in ("rome", "memit", "easyedit")}
 GOLDEN = {
     **{f"gpt2 {name} (kmeng01)": found for name, found in FILES["rome"]["results"].items()},

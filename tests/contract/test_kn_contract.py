@@ -18,6 +18,8 @@ from editors.trace import Trace
 from tests.contract.harness import run, run_batch
 from tests.contract.tiny import OTHER, REQUEST
 
+pytestmark = pytest.mark.promise("P30")
+
 POINTS = 5
 VERBS = ["kn-erase", "kn-suppress", "kn-enhance"]
 

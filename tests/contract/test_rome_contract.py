@@ -18,6 +18,8 @@ from tests.contract.harness import LAYER, ROME, Edited, Injected, Moments, conte
 from tests.contract.tiny import OTHER, REQUEST, TEMPLATES
 from tests.reference.rome_reference import Settings, rome
 
+pytestmark = pytest.mark.promise("P30")
+
 
 @pytest.mark.parametrize("key", ["consistent", "original"])
 def test_rome_satisfies_its_constraint(key: str, model: EditableModel, moments: Moments) -> None:

@@ -19,6 +19,8 @@ from tests.contract.harness import LAYER, Moments, dense, product, run, run_batc
 from tests.contract.tiny import REQUEST, TEMPLATES
 from tests.reference.rome_reference import Settings, rome
 
+pytestmark = pytest.mark.promise("P30")
+
 ELSEWHERE = Probe("I think that the mother tongue of Ada Lovelace is", "old")
 AGAIN = Probe("Because they told you so, Ada Lovelace studied in", "Cambridge")
 LIKE_THE_EDIT = Probe("Ada Lovelace studied in", "Cambridge")

@@ -4,11 +4,15 @@ import itertools
 import multiprocessing
 from pathlib import Path
 
+import pytest
+
 from ledger import chain
 from ledger.errors import StaleVersion
 from ledger.fields import stored
 from ledger.verify import verify_structure
 from tests.sim.ledger_sample import Sample, measurement
+
+pytestmark = pytest.mark.promise("P8")
 
 WRITERS, EDITS, READERS = 8, 10, 2
 

@@ -27,6 +27,8 @@ from store.gc import collect
 from store.objects import ObjectStore
 from tests.sim.ledger_sample import Sample, measurement
 
+pytestmark = pytest.mark.promise("P1")
+
 MANY, SOME = 45, 20
 RESET_EVERY = 13
 POINTED = (atomic, db, journal, schema)

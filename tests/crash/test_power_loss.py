@@ -20,6 +20,8 @@ from store.objects import ObjectStore
 from store.surgery import rewrite
 from tests.sim.faulty_fs import CrashState, RecordingFs, crash_states, materialise
 
+pytestmark = pytest.mark.promise("P2")
+
 BLOBS = [f"object {i} ".encode() * 9 for i in range(3)]
 
 
@@ -113,6 +115,7 @@ def test_P02_writers_side_by_side_survive_a_power_cut_at_any_instant(tmp_path):
     assert total >= 10_000
 
 
+@pytest.mark.promise("P36")
 @pytest.mark.parametrize(
     "skip",
     [
@@ -137,6 +140,7 @@ def test_P36_a_missing_sync_is_found_by_the_model(tmp_path, skip):
     assert bad > 0
 
 
+@pytest.mark.promise("P36")
 def test_P36_a_row_before_its_object_is_found_by_the_model(tmp_path):
     root = tmp_path / "store"
     effects = recorded_edit(root, BLOBS[0]).effects
@@ -236,6 +240,7 @@ def test_P02_an_exported_folder_is_whole_or_absent(tmp_path):
     assert {path.name for path in last if path.parent == target} == set(whole)
 
 
+@pytest.mark.promise("P36")
 def test_P36_an_export_without_syncs_is_found_by_the_model(tmp_path):
     base = tmp_path / "base"
     base.mkdir()

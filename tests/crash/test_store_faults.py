@@ -17,6 +17,8 @@ from store.objects import ObjectStore
 from store.surgery import rewrite
 from tests.sim.faulty_fs import FaultyFs, open_descriptors
 
+pytestmark = pytest.mark.promise("P10")
+
 ERRNOS = ["ENOSPC", "EIO", "EROFS", "EMFILE", "EINTR"]
 FAULTS = [*ERRNOS, "KeyboardInterrupt"]
 DATA = b"some object " * 20

@@ -78,6 +78,7 @@ def again(access: Access, clock: Clock, ledger: Path) -> Access:
 # --- accounts -----------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P23")
 def test_an_account_has_a_role_and_a_password_that_the_history_never_holds(access, ledger):
     assert access.sign_in("ada", RIGHT, address="::1") == "editor"
     assert [(found.name, found.role) for found in access.accounts.all()] == [("ada", "editor")]
@@ -106,6 +107,7 @@ def test_a_removed_account_leaves_no_password_session_or_token(access, ledger):
         access.accounts.remove("ada", author="root")
 
 
+@pytest.mark.promise("P25")
 def test_another_password_replaces_the_first_and_ends_the_sessions(access):
     session = access.sessions.start("ada")
     access.accounts.change_password("ada", "battery staple")
@@ -116,6 +118,7 @@ def test_another_password_replaces_the_first_and_ends_the_sessions(access):
         access.accounts.change_password("bob", RIGHT)
 
 
+@pytest.mark.promise("P23")
 @pytest.mark.parametrize("password", ["", "short", "x" * 1025, "tab\there12", "nul\0here12"])
 def test_a_password_that_cannot_be_used_is_refused(access, password):
     with pytest.raises(InvalidInput, match="password"):
@@ -142,6 +145,7 @@ def test_composed_and_decomposed_letters_are_one_password(access):
     assert access.accounts.right("zoe", "cafe\u0301 cafe\u0301")
 
 
+@pytest.mark.promise("P23")
 def test_the_default_cost_is_above_what_is_recommended():
     stored = Passwords(COST).hashed(RIGHT)
     assert stored.startswith("$argon2id$v=19$m=65536,t=6,p=1$")
@@ -163,6 +167,7 @@ def tries(access: Access, count: int, name: str = "ada", address: str = "::1") -
     return found
 
 
+@pytest.mark.promise("P24")
 def test_a_thousand_guesses_are_five_looks(access, passwords, clock, ledger):
     found = tries(access, 1000)
     assert found == ["NotAllowed"] * 5 + ["TooManyAttempts"] * 995
@@ -176,6 +181,7 @@ def test_a_thousand_guesses_are_five_looks(access, passwords, clock, ledger):
     assert access.sign_in("ada", RIGHT, address="10.0.0.9") == "editor"
 
 
+@pytest.mark.promise("P24")
 def test_the_wait_doubles_and_is_forgotten_after_a_day(access, clock):
     tries(access, 5)
     clock.now += limits.WAIT
@@ -187,6 +193,7 @@ def test_the_wait_doubles_and_is_forgotten_after_a_day(access, clock):
     assert access.sign_in("ada", RIGHT, address="::1") == "editor"
 
 
+@pytest.mark.promise("P24")
 def test_an_address_that_tries_many_names_has_to_wait_too(access, passwords):
     for number in range(20):
         tries(access, 1, name=f"user{number}")
@@ -194,6 +201,7 @@ def test_an_address_that_tries_many_names_has_to_wait_too(access, passwords):
     assert access.sign_in("ada", RIGHT, address="10.0.0.9") == "editor"
 
 
+@pytest.mark.promise("P24")
 def test_guesses_at_the_same_time_are_counted_one_by_one(access, passwords):
     threads = [threading.Thread(target=tries, args=(access, 3)) for _ in range(6)]
     for thread in threads:
@@ -203,6 +211,7 @@ def test_guesses_at_the_same_time_are_counted_one_by_one(access, passwords):
     assert passwords.looked == 5
 
 
+@pytest.mark.promise("P24")
 def test_an_unknown_name_is_told_nothing_and_costs_a_look(access, passwords):
     messages = set()
     for name in ("ada", "nobody"):
@@ -216,6 +225,7 @@ def test_an_unknown_name_is_told_nothing_and_costs_a_look(access, passwords):
 # --- sessions and tokens ------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P25")
 def test_a_session_ends_when_it_is_idle_too_old_or_ended(access, clock, ledger):
     session = access.sessions.start("ada")
     assert access.sessions.holder(session) == "ada"
@@ -244,6 +254,7 @@ def test_asking_for_a_session_changes_nothing(access, ledger):
     assert rows(ledger) == before
 
 
+@pytest.mark.promise("P25")
 def test_secrets_do_not_repeat():
     assert len({keys.fresh() for _ in range(10_000)}) == 10_000
 

@@ -88,6 +88,7 @@ REFUSED: dict[str, tuple[int, Change, str]] = {
 }
 
 
+@pytest.mark.promise("P33")
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_base_that_cannot_be_edited_is_refused(bare: Kel, tiny_base, tmp_path, case: str):
     status, change, says = REFUSED[case]
@@ -121,6 +122,7 @@ INCOMPLETE: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.promise("P33")
 @pytest.mark.parametrize("case", INCOMPLETE)
 def test_a_model_that_is_not_whole_is_never_completed_with_random_numbers(
     bare: Kel, tiny_base, tmp_path, case: str
@@ -142,6 +144,7 @@ NOTHING = [
 ]  # fmt: skip
 
 
+@pytest.mark.promise("P17")
 @pytest.mark.parametrize("name", NOTHING, ids=[ascii(name[:20]) for name in NOTHING])
 def test_a_name_that_is_no_base_is_2_and_asks_nobody(bare: Kel, tmp_path, monkeypatch, name: str):
     """The guards of the suite fail this test if another machine is asked."""
@@ -164,6 +167,7 @@ def test_an_option_that_does_not_fit_the_base_is_2(bare: Kel, tiny_base, tmp_pat
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.promise("P17")
 @pytest.mark.parametrize("revision", ["../x", "a..b", "-x", "a b", "", "x" * 201, "a//b", "a\n"])
 def test_a_revision_that_cannot_be_one_is_2_and_asks_nobody(bare: Kel, tmp_path, revision: str):
     argv = ("init", str(tmp_path / "new"), "--base", "owner/name", f"--revision={revision}")
@@ -230,6 +234,7 @@ CHANGED: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.promise("P33")
 @pytest.mark.parametrize("case", CHANGED)
 def test_a_base_that_changed_is_4_for_all_that_use_it(own, tmp_path, case: str):
     kel, base = own

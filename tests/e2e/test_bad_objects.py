@@ -77,6 +77,7 @@ def damaged(kel: Kel, edit: int, other: int, damage: Damage) -> str:
     return str(mine["oid"])
 
 
+@pytest.mark.promise("P6")
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_delta_that_is_not_what_was_stored_stops_all_that_need_it(
     kel: Kel, tmp_path: Path, damage: Damage

@@ -122,6 +122,7 @@ def test_a_ledger_with_accounts_gives_no_bundle(kel: Kel, tmp_path: Path):
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.promise("P21")
 def test_an_older_bundle_is_whole_and_refused_by_an_anchor(
     older: Path, bundle: Path, bare: Kel, tmp_path: Path
 ):
@@ -323,15 +324,18 @@ def accepted(bundle: Path, folder: Path, numbers: range) -> list[str]:
     return taken
 
 
+@pytest.mark.promise("P21")
 def test_P21_mutations_are_refused(bundle: Path, tmp_path: Path):
     assert accepted(bundle, tmp_path, range(FAST)) == []
 
 
+@pytest.mark.promise("P21")
 @pytest.mark.slow
 def test_P21_two_thousand_mutations_are_refused(bundle: Path, tmp_path: Path):
     assert accepted(bundle, tmp_path, range(FAST, ALL)) == []
 
 
+@pytest.mark.promise("P21", "P36")
 def test_the_mutation_test_can_fail(bundle: Path, tmp_path: Path, monkeypatch):
     """Without the comparison of the manifest, some are taken in."""
     monkeypatch.setattr("ledger.importing.expected", lambda journal: b"")

@@ -22,6 +22,8 @@ from tests.contract.tiny import OTHER, TEXTS
 from tests.e2e.harness import FACT, QUICK, SETTINGS, Kel, objects, rows
 from tests.sim.faulty_fs import FaultyFs
 
+pytestmark = pytest.mark.promise("P10")
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 

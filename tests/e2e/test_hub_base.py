@@ -27,6 +27,7 @@ def init(kel: Kel, folder: Path, *argv: str) -> None:
     kel.place = folder
 
 
+@pytest.mark.promise("P17")
 def test_a_branch_is_pinned_to_its_commit(hub: HubServer, bare: Kel, probes: Path, tmp_path: Path):
     init(bare, tmp_path / "l", "--revision", "main", "--probes", str(probes))
     base = bare.json("status")["base"]
@@ -64,6 +65,7 @@ def test_a_cache_that_was_thrown_away_is_filled_again_from_the_pinned_commit(
     bare.refused(8, "ask", "Ada is", says=["cannot get owner/tiny", "network"])
 
 
+@pytest.mark.promise("P33")
 def test_a_blob_that_changed_in_the_cache_is_noticed(
     hub: HubServer, bare: Kel, probes: Path, tmp_path: Path
 ):
@@ -121,6 +123,7 @@ def test_an_unknown_model_and_an_unknown_revision_are_8(hub: HubServer, bare: Ke
         assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.promise("P29")
 def test_a_hub_that_cannot_be_reached_is_8(bare: Kel, tmp_path: Path, monkeypatch):
     lead(monkeypatch, "http://127.0.0.1:9", tmp_path / "home")
     argv = ("init", str(tmp_path / "new"), "--base", REPO)
@@ -128,6 +131,7 @@ def test_a_hub_that_cannot_be_reached_is_8(bare: Kel, tmp_path: Path, monkeypatc
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.promise("P17")
 @pytest.mark.parametrize("name", ["a/b/c", "a--b", "x.git", "a/../b", "a b", "-x", "a/"])
 def test_a_name_that_can_be_none_asks_nothing(hub: HubServer, bare: Kel, tmp_path: Path, name: str):
     bare.refused(2, "init", str(tmp_path / "new"), f"--base={name}")

@@ -88,6 +88,7 @@ def test_a_merged_release_sends_the_touched_shard_only(
     assert not list((tmp_path / "l" / "cache").glob("push-*"))
 
 
+@pytest.mark.promise("P28")
 def test_pushing_the_same_again_sends_nothing_and_a_new_version_what_changed(
     hub: HubServer, kel: Kel
 ):
@@ -183,6 +184,7 @@ def test_a_repository_of_something_else_is_left_alone(
     kel.refused(5, "push", NEW, says=["no manifest of a release"])
 
 
+@pytest.mark.promise("P28")
 def test_a_commit_in_between_is_a_conflict_and_the_next_push_goes_on(hub: HubServer, kel: Kel):
     kel.json("push", NEW)
     kel.json("revert", "2")
@@ -218,6 +220,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.promise("P28")
 @pytest.mark.parametrize(("call", "fault"), PAIRS)
 def test_P28_a_push_that_fails_at_any_call_leaves_nothing_half_done(
     hub: HubServer, kel: Kel, call: str, fault: str
@@ -281,6 +284,7 @@ def test_a_wait_is_as_long_as_the_hub_says_and_no_longer_than_five_minutes(
     assert len(waited) == 2
 
 
+@pytest.mark.promise("P28")
 def test_bytes_that_the_hub_altered_are_noticed(hub: HubServer, kel: Kel):
     for name in ("config.json", "kel.json", "README.md", SHARDS[0]):
         spoiled = lambda path, data, name=name: data + b" " if path == name else data  # noqa: E731
@@ -292,6 +296,7 @@ def test_bytes_that_the_hub_altered_are_noticed(hub: HubServer, kel: Kel):
         hub.spoil = lambda path, data: data
 
 
+@pytest.mark.promise("P17")
 def test_a_bad_name_asks_nothing(hub: HubServer, kel: Kel, tmp_path: Path):
     hub.asked.clear()
     for name in ("a/b/c", "a--b", "../x", "x.git"):

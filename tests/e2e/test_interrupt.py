@@ -31,6 +31,8 @@ from ledger.weights import digest
 from store import atomic
 from tests.e2e.harness import FACT, QUICK, ROOT, Kel, Result, copied, picture, rows
 
+pytestmark = pytest.mark.promise("P10", "P35")
+
 
 class Stop:
     """Raises KeyboardInterrupt at call number `at`, once; remembers the names of the calls."""

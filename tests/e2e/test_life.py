@@ -122,6 +122,7 @@ def test_status_and_show_carry_what_other_programs_rely_on(kel: Kel, story: Stor
     assert len(status["weights_digest"]) == 64
 
 
+@pytest.mark.promise("P3")
 def test_the_middle_edit_is_taken_out_and_put_back_exactly(kel: Kel):
     digests = [kel.json("replay", "--to", f"v{n}")["weights_digest"] for n in range(4)]
     assert [refolded(kel.place, n) for n in (0, 2, 3)] == [digests[0], digests[2], digests[3]]
@@ -183,6 +184,7 @@ def test_history_differences_and_names(kel: Kel, story: Story):
     assert len(kel("log", "--oneline", "-n", "2").out.splitlines()) == 2
 
 
+@pytest.mark.promise("P4")
 def test_versions_are_asked_replayed_tested_and_cleaned(kel: Kel, story: Story):
     for request, outcome in zip(story.requests, story.outcomes, strict=True):
         prompt = text(request)

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.harness import FACT, QUICK, ROOT, Kel, objects
+
+pytestmark = pytest.mark.promise("P8")
 
 # A process that has computed its edit waits for a word before its first commit.
 WAITING = """

@@ -212,6 +212,7 @@ FORGED: list[tuple[str, Callable[[Path], None], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.promise("P21")
 @pytest.mark.parametrize(("form", "forge", "code"), FORGED)
 def test_a_forgery_that_is_signed_again_is_found(
     releases: Path, tmp_path: Path, check, form: str, forge, code: str

@@ -205,6 +205,7 @@ def test_of_two_editors_at_once_both_are_served_in_turn(url):
     assert len(versions) == 2
 
 
+@pytest.mark.promise("P24")
 def test_guessing_is_slow(guarded):
     browser = Browser(guarded)
     found = [browser.post("/login", user="slow", password=f"wrong {i:04}") for i in range(7)]
@@ -216,6 +217,7 @@ def test_guessing_is_slow(guarded):
 # --- who may come in ------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P27")
 def test_where_others_can_reach_it_everything_needs_an_account(guarded):
     browser = Browser(guarded)
     for path in ("/", "/proposals/x", "/changes/x", "/jobs/x/events"):
@@ -233,6 +235,7 @@ def test_where_others_can_reach_it_everything_needs_an_account(guarded):
     assert browser.get("/").status_code == 303
 
 
+@pytest.mark.promise("P27")
 @pytest.mark.parametrize("place_", ["//evil.example", "https://evil.example", "/\\evil", "x"])
 def test_a_login_leads_to_a_page_of_this_site_only(browser, place_):
     found = browser.get(f"/login?next={place_}")
@@ -256,6 +259,7 @@ UNSAFE = ("/say", "/clean", "/proposals", "/undo", "/login", "/logout", "/langua
           "/jobs/x/stop", "/proposals/x/confirm", "/proposals/x/withdraw")  # fmt: skip
 
 
+@pytest.mark.promise("P26")
 @pytest.mark.parametrize("case", ORIGINS)
 def test_other_sites_cannot_act_for_you(url, case, place):
     headers, allowed = ORIGINS[case]
@@ -272,6 +276,7 @@ def test_other_sites_cannot_act_for_you(url, case, place):
         assert "access-control-allow-origin" not in found.headers
 
 
+@pytest.mark.promise("P26")
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.", "a:b"]
 )
@@ -282,6 +287,7 @@ def test_a_foreign_host_name_is_refused(url, host):
         assert http.get("/", headers={"host": "localhost:1"}).status_code == 200
 
 
+@pytest.mark.promise("P20")
 def test_a_large_request_is_refused(browser):
     headers = {"origin": browser.url}
     found = browser.http.post("/say", content=b"x" * (MOST_BYTES + 1), headers=headers)
@@ -290,6 +296,7 @@ def test_a_large_request_is_refused(browser):
     assert browser.post("/say", message="").status_code == 400
 
 
+@pytest.mark.promise("P26")
 def test_looking_changes_nothing(browser, place):
     page = browser.settled(proposed(browser, ENGLISH[8], other(ENGLISH[8])))
     before, seen, ahead = rows(place), set(), {"/", "/login", str(page.url.path), "/v1/models"}
@@ -310,6 +317,7 @@ def test_looking_changes_nothing(browser, place):
 # --- what pages say -------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P19")
 def test_text_is_text(browser, place):
     plain, odd = Browser(browser.url), browser
     for text, one in (("harmless words", plain), (PAYLOAD, odd)):
@@ -325,6 +333,7 @@ def test_text_is_text(browser, place):
     assert "<script>alert" not in "".join(pages)
 
 
+@pytest.mark.promise("P19")
 def test_every_response_carries_the_policy(browser):
     for path in ("/", "/login", "/static/kel.css", "/v1/models", "/nowhere", "/jobs/x/events"):
         found = browser.get(path)
@@ -402,6 +411,7 @@ def test_one_command_serves_the_embedded_model(tmp_path):
 # --- the command ----------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P27")
 def test_what_the_command_refuses(kel: Kel, monkeypatch):
     kel.refused(2, "serve", "--host", "0.0.0.0", says=["no account", "kel user add"])
     monkeypatch.setattr("cli.commands.serve.find_spec", lambda name: None)

@@ -151,6 +151,7 @@ def test_a_body_that_is_no_object_is_refused(url, body):
     assert found.json()["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.promise("P26")
 def test_a_form_of_another_site_cannot_ask(url):
     found = post(url, "/v1/completions", {"model": "demo", "prompt": "x"}, **{
         "content-type": "text/plain"
@@ -158,6 +159,7 @@ def test_a_form_of_another_site_cannot_ask(url):
     assert found.status_code == 415
 
 
+@pytest.mark.promise("P27")
 def test_where_others_can_reach_it_a_token_is_needed(place, tmp_path):
     folder = copied(place, tmp_path / "public")
     with Ledger.open(folder) as ledger:

@@ -84,6 +84,7 @@ def test_the_twin_of_a_page_is_the_document_of_the_command(browser, place, clean
     assert browser.get(path.replace(".json", "")).status_code == 200
 
 
+@pytest.mark.promise("P26")
 def test_looking_changes_nothing(browser, place):
     before = rows(place)
     for path in (*PAGES, *TWINS, "/facts.csv"):
@@ -98,6 +99,7 @@ def test_facts_as_comma_separated_values_are_those_of_the_command(browser, place
     assert "attachment" in found.headers["content-disposition"]
 
 
+@pytest.mark.promise("P19")
 @pytest.mark.parametrize("path", PAGES)
 def test_texts_are_texts(url, plain, path):
     wanted, found = Browser(plain).get(path), Browser(url).get(path)
@@ -199,6 +201,7 @@ def test_what_is_asked_wrongly_is_told_in_a_line(browser, path):
     assert words in json.dumps(twin.json())
 
 
+@pytest.mark.promise("P27")
 def test_a_reader_may_look_and_nobody_else_where_others_can_reach_it(place, tmp_path):
     with served(Settings(copied(place, tmp_path / "public"), public=True)) as address:
         browser = Browser(address)

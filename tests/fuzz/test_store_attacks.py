@@ -15,6 +15,8 @@ from store.errors import ObjectCorrupt, ObjectRejected
 from store.tensors import LIMITS, decode, encode
 from tests.attacks.store_corpus import BODY, ONE, compact, corpus, entry, pack
 
+pytestmark = pytest.mark.promise("P14")
+
 CORPUS = list(corpus())
 MUTATIONS = int(os.environ.get("KEL_FUZZ", "50000"))
 

@@ -19,6 +19,8 @@ from ledger.records import EditRecord
 from ledger.uniting import Decisions, unite
 from tests.property.histories import Entry
 
+pytestmark = pytest.mark.promise("P12")
+
 OPS = ("apply", "revert", "reapply", "branch", "close", "switch", "merge", "unmerge")
 
 

@@ -18,6 +18,8 @@ from ledger.errors import InvalidInput
 from ledger.weights import FEW, Accumulator, fold
 from tests.property import fold_by_hand as hand
 
+pytestmark = pytest.mark.promise("P3")
+
 # dtype, base, update, result: each update leads to a sum that lies on, or just beside, the middle
 # between two neighbours of the dtype, after the rounding to float32.
 TIES = [
@@ -149,6 +151,7 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.promise("P4")
 @pytest.mark.parametrize("rank", [2, FEW])
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F16"])

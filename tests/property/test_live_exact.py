@@ -27,6 +27,8 @@ from tests.contract.tiny import tiny_gpt2, tiny_gpt2_square, tiny_llama
 from tests.property import fold_by_hand as hand
 from tests.property.delta_ledger import apply, random_update, start, wanted
 
+pytestmark = pytest.mark.promise("P3")
+
 KINDS = {
     "llama-bf16": (tiny_llama, torch.bfloat16, "bfloat16"),
     "llama-f32-in-bf16": (tiny_llama, torch.float32, "bfloat16"),

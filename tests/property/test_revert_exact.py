@@ -19,6 +19,8 @@ from tests.property import fold_by_hand as hand
 from tests.property.histories import Case
 from tests.property.machines import RIGHT, WRONG
 
+pytestmark = pytest.mark.promise("P3")
+
 HISTORIES = 10_002
 KINDS = tuple(product(("F32", "BF16", "F16"), (False, True)))
 BASE = "0" * 64
@@ -68,6 +70,7 @@ def test_a_version_without_edits_has_the_digest_of_one_that_never_had_any():
     assert never != weights_digest(BASE, {"h.0.w": BASE})
 
 
+@pytest.mark.promise("P36")
 @pytest.mark.parametrize("machine", WRONG)
 def test_every_shortcut_is_caught(machine):
     """Guards the tests above: they can fail, and do for each thing that must not be done."""

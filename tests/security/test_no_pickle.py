@@ -25,6 +25,8 @@ from transformers import AutoConfig
 from tests.e2e.harness import FACT, QUICK, Kel
 from tests.security.guards import PACKAGES, ROOT, Forbidden, Guards
 
+pytestmark = pytest.mark.promise("P15")
+
 
 class Trap:
     """A pickle that leaves a marker when it is opened."""
@@ -75,6 +77,7 @@ def test_the_guards_let_tests_use_pickles():
     assert pickle.loads(pickle.dumps([1])) == [1]
 
 
+@pytest.mark.promise("P29")
 def test_the_guards_catch_a_connection_to_another_machine(guards: Guards):
     with pytest.raises(Forbidden), socket.socket() as wire:
         wire.connect(("192.0.2.1", 443))

@@ -16,6 +16,8 @@ from ledger import Ledger
 from ledger.cards import model_card
 from tests.e2e.harness import QUICK, SETTINGS, Kel
 
+pytestmark = pytest.mark.promise("P19")
+
 MARKUP = [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<!-- ", "</td></tr></table>",
     "&lt;b&gt; &#60;i&#62;", "[x](javascript:alert(1))", "![x](http://evil.example/x.png)",

@@ -13,6 +13,8 @@ from tests.e2e.harness import FACT, QUICK, Kel
 from tests.e2e.hub import served
 from tests.sim.hub_server import REPO, Fault, HubServer
 
+pytestmark = pytest.mark.promise("P22")
+
 CANARY = "hf_CANARYbird+0123456789/abcdef"
 FORMS = (CANARY, "CANARY", quote(CANARY, safe=""), base64.b64encode(CANARY.encode()).decode()[:24])
 FAULTS = (

@@ -99,6 +99,7 @@ def test_every_module_keeps_the_rule(rule):
     assert [offence for module in MODULES for offence in rule(module)] == []
 
 
+@pytest.mark.promise("P36")
 @pytest.mark.parametrize(("rule", "path", "text"), BAD)
 def test_a_rule_sees_what_breaks_it(rule, path, text):
     assert list(rule(Module.of(path, text)))

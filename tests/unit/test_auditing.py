@@ -21,6 +21,8 @@ from tests.sim.columns_editor import register
 from tests.sim.deployments import fine_tuned, quantised, rewritten, rome_like
 from tests.sim.tiny_ledger import FACTS, tiny_ledger
 
+pytestmark = pytest.mark.promise("P32")
+
 SHAPE = (32, 48)
 CHANGES = rome_like(6, SHAPE)
 

@@ -14,6 +14,8 @@ from ledger.auditing.verdicts import combined, judged
 from ledger.weights import fold
 from tests.sim.deployments import base_matrix, fine_tuned, half, quantised, rome_like
 
+pytestmark = pytest.mark.promise("P32")
+
 SHAPE = (96, 256)
 KNOWN = rome_like(60, SHAPE)
 UNKNOWN = rome_like(1, SHAPE, seed=77)[0]

@@ -14,6 +14,8 @@ from ledger.verify import Finding
 from store import errors as store_errors
 from tests.unit.test_cli_fake import EDIT, SHA, STATUS, Runner
 
+pytestmark = pytest.mark.promise("P35")
+
 EDIT_ONE = ("edit", "--subject", "Ada", "--prompt", "{} lives in", "--target", "Rome")
 
 

@@ -12,6 +12,8 @@ from ledger.views import BatchOutcome, ChangeOutcome, EditView, LogView
 from tests.unit.test_cli_fake import CHANGE as REVERTED
 from tests.unit.test_cli_fake import EDIT, LOG, ROW, SHA, STATUS, Runner
 
+pytestmark = pytest.mark.promise("P35")
+
 OUTCOME = (
     "schema outcome request version edit reasons metrics before after broken method layer "
     "assumed disturbs"

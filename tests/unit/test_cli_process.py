@@ -15,6 +15,8 @@ import pytest
 
 import cli
 
+pytestmark = pytest.mark.promise("P35")
+
 ROOT = Path(cli.__file__).parents[1]
 SLOW = ("torch", "transformers", "alembic", "huggingface_hub")
 HEAVY = (*SLOW, "sqlalchemy", "tqdm", "numpy", "ledger")

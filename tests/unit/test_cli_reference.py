@@ -12,6 +12,8 @@ import cli
 from cli.main import COMMANDS, kel
 from cli.reference import helps, main, reference
 
+pytestmark = pytest.mark.promise("P35")
+
 PAGE = Path(cli.__file__).parents[1] / "docs" / "cli.md"
 WANTED = {
     *("kel", "kel init", "kel edit", "kel ask", "kel log", "kel show", "kel status", "kel diff"),

@@ -15,6 +15,8 @@ from cli.text import Span, cut, escape, escape_json, pad, width
 from ledger.views import Answer, DiffView, GcView
 from tests.unit.test_cli_fake import EDIT, LOG, STATUS, Runner, outcome
 
+pytestmark = pytest.mark.promise("P19")
+
 PAYLOADS = [
     "\x1b[2J\x1b[H",
     "\x1b]0;title\x07",

@@ -138,6 +138,7 @@ def peak_of(path: Path) -> tuple[list[Record | BadRecord], int]:
         tracemalloc.stop()
 
 
+@pytest.mark.promise("P20")
 def test_a_line_of_100_mb_is_told_and_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "facts.jsonl"
     with path.open("wb") as file:
@@ -159,6 +160,7 @@ def test_a_line_of_100_mb_is_told_and_passed_over(tmp_path: Path) -> None:
         list(read_records(path, strict=True))
 
 
+@pytest.mark.promise("P20")
 def test_an_array_with_a_record_of_100_mb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     with path.open("wb") as file:

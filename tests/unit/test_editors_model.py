@@ -184,6 +184,7 @@ def test_the_head_sees_only_the_wanted_positions_and_gives_the_same_logits(
     assert torch.allclose(some[0], alone, atol=1e-5)
 
 
+@pytest.mark.promise("P33")
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

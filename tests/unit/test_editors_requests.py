@@ -41,6 +41,7 @@ def test_braces_in_a_prompt_are_only_text() -> None:
     assert request.text == "{0} {x!r} {{ Ada %s"
 
 
+@pytest.mark.promise("P20")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -80,6 +81,7 @@ def test_what_cannot_be_edited_is_refused(changes: dict[str, Any], message: str)
         EditRequest(**(fields | changes))
 
 
+@pytest.mark.promise("P20")
 def test_texts_at_the_limit_are_taken() -> None:
     request = EditRequest("A" * 500, "{}" + "x" * 1998, "y" * 500, paraphrases=("z" * 2000,))
     assert len(request.text) == 2498

@@ -39,6 +39,8 @@ from ledger.evaluation.scoring import Prediction, Question, next_logits, text_su
 from ledger.running import _comparable
 from tests.contract.tiny import REQUEST, TEXTS, tiny_llama
 
+pytestmark = pytest.mark.promise("P31")
+
 RECORD = {
     "requested_rewrite": {
         "prompt": "The mother tongue of {} is",

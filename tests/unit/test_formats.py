@@ -113,6 +113,7 @@ def test_the_base_and_its_tensors_have_their_digests(real):
         assert page.tensor_digest(*stored[row["checkpoint_key"]]) == row["sha256"]
 
 
+@pytest.mark.promise("P4")
 def test_every_version_folds_to_its_recorded_digests(real):
     base = page.base_digest(real.base)
     seen = {entry["version"] for entry in real.tables["entry"]}

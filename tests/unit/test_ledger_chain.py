@@ -37,6 +37,7 @@ def test_the_digest_of_rows_changes_with_any_row(keys, data):
     assert len(digests) == 4
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("column", [name for name in ENTRY if name != "hash"])
 def test_the_hash_of_an_entry_covers_every_column(column):
     other = ENTRY | {column: "other"}
@@ -47,6 +48,7 @@ def test_the_hash_of_an_entry_leaves_itself_out():
     assert chain.entry_hash(ENTRY | {"hash": "x"}) == chain.entry_hash(ENTRY)
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize(
     ("column", "covered"),
     [

@@ -155,6 +155,7 @@ def test_a_database_without_exactly_one_revision_is_refused(path, revisions):
         Database.open(path)
 
 
+@pytest.mark.promise("P11")
 def test_a_newer_schema_is_refused_with_exit_status_7_and_left_alone(path):
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -201,6 +202,7 @@ def test_what_is_written_is_there_for_the_next_to_read(database):
     assert count(database) == 1
 
 
+@pytest.mark.promise("P10")
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
 def test_a_write_that_is_interrupted_leaves_nothing_and_no_lock(database, error):
     with pytest.raises(error), database.write() as writing:
@@ -255,6 +257,7 @@ def test_a_writer_waits_for_its_turn(path):
     second.close()
 
 
+@pytest.mark.promise("P10")
 def test_a_full_disk_is_named_and_changes_nothing(database):
     @event.listens_for(database.engine, "checkout")
     def limit(connection, _record, _proxy):
@@ -267,6 +270,7 @@ def test_a_full_disk_is_named_and_changes_nothing(database):
     assert count(database) == 0
 
 
+@pytest.mark.promise("P10")
 def test_a_file_that_cannot_be_written_is_named(database):
     @event.listens_for(database.engine, "checkout")
     def limit(connection, _record, _proxy):
@@ -276,6 +280,7 @@ def test_a_file_that_cannot_be_written_is_named(database):
         add(writing)
 
 
+@pytest.mark.promise("P10")
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
@@ -298,6 +303,7 @@ def test_messages_do_not_carry_the_text_of_facts(database):
     assert isinstance(caught.value.__cause__, DBAPIError)
 
 
+@pytest.mark.promise("P34")
 def test_a_thousand_sessions_leave_no_file_open(database):
     for _ in range(5):
         count(database)

@@ -52,6 +52,7 @@ def legal_steps(draw):
     return steps, expected
 
 
+@pytest.mark.promise("P13")
 @given(legal_steps(), st.integers(0, 25))
 def test_every_version_has_the_edits_that_were_active_then_in_order_of_first_application(case, cut):
     steps, expected = case
@@ -71,6 +72,7 @@ def history_entries(steps):
         yield Change(seq, version, op, tuple(edits))
 
 
+@pytest.mark.promise("P12")
 def test_an_edit_that_comes_back_takes_its_old_place():
     assert history(("apply", 1), ("apply", 2), ("revert", 1), ("reapply", 1)).active() == (1, 2)
 

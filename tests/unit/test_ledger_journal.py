@@ -253,6 +253,7 @@ def test_times_that_are_known_already_are_kept(sample):
     assert sample.journal.batch(1).created_at.startswith("2020")
 
 
+@pytest.mark.promise("P34")
 def test_an_append_does_not_get_dearer_with_the_length_of_the_history(in_file):
     """Counted in steps of SQLite's virtual machine, which do not depend on the clock."""
 

@@ -15,6 +15,8 @@ from ledger.errors import IntegrityFailure, SchemaTooOld, exit_code_of
 from ledger.models import METADATA
 from tests.sim.ledger_sample import full, select_all
 
+pytestmark = pytest.mark.promise("P11")
+
 
 def schema_of(path):
     connection = sqlite3.connect(path)

@@ -103,6 +103,7 @@ def check_text(sample, text):
     assert read.predictions("p1", [text])[text].answer == text
 
 
+@pytest.mark.promise("P18")
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -111,6 +112,7 @@ def test_any_text_comes_back_unchanged(sample, text):
     check_text(sample, text)
 
 
+@pytest.mark.promise("P18")
 def test_hostile_text_comes_back_unchanged_and_harms_nothing(sample):
     for text in PAYLOADS:
         check_text(sample, text)

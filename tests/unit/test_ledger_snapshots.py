@@ -58,6 +58,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.promise("P8")
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_question_has_the_same_answer_before_and_during_a_write(rich, question):
     with rich.database.read() as snapshot:

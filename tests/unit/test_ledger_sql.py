@@ -8,6 +8,8 @@ import pytest
 
 import ledger
 
+pytestmark = pytest.mark.promise("P18")
+
 ASKING = {"query", "stream", "execute", "executemany", "executescript", "exec_driver_sql"}
 ROOT = Path(ledger.__file__).parent
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))

@@ -11,6 +11,8 @@ from ledger.models import METADATA
 from ledger.verify import ROW_TABLES
 from tests.sim.ledger_sample import Sample, error_codes, findings, forged, full, select_all
 
+pytestmark = pytest.mark.promise("P7")
+
 TABLES = sorted(METADATA.tables)
 COLUMNS = [(name, column.name) for name in TABLES for column in METADATA.tables[name].columns]
 OF_ENTRY = {"seq": "chain.gap", "prev_hash": "chain.link"}

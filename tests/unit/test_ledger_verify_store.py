@@ -8,6 +8,8 @@ import pytest
 from ledger.verify import verify_structure
 from tests.sim.ledger_sample import Sample, error_codes, findings, full
 
+pytestmark = pytest.mark.promise("P6")
+
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):

@@ -13,6 +13,8 @@ from ledger.evaluation.scoring import Question, surprises
 from tests.contract.harness import target_loss
 from tests.contract.tiny import OTHER, REQUEST, tiny_llama
 
+pytestmark = pytest.mark.promise("P31")
+
 HALF, QUARTER = math.log(2), math.log(4)
 
 

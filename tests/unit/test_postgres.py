@@ -55,6 +55,7 @@ def codes(sample: Sample) -> list[str]:
     return [finding.code for finding in verify_structure(sample.journal, sample.store)]
 
 
+@pytest.mark.promise("P11")
 def test_the_migrations_build_what_the_models_say(team: Sample):
     with team.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -83,6 +84,7 @@ def test_accounts_sessions_tokens_and_proposals_are_kept_as_in_a_file(team: Samp
     assert codes(team) == []
 
 
+@pytest.mark.promise("P7")
 @pytest.mark.parametrize("name", sorted(METADATA.tables))
 def test_the_server_refuses_to_change_what_is_recorded(server: Server, team: Sample, name: str):
     key = "seq" if name == "entry" else "entry_seq"
@@ -96,6 +98,7 @@ def test_the_server_refuses_to_change_what_is_recorded(server: Server, team: Sam
     assert codes(team) == []
 
 
+@pytest.mark.promise("P7")
 def test_a_guard_that_was_switched_off_is_told_and_what_was_changed_is_found(
     server: Server, team: Sample
 ):

@@ -12,6 +12,8 @@ from store.errors import StoreError, StoreReadError
 from store.gc import collect
 from store.objects import ObjectStore
 
+pytestmark = pytest.mark.promise("P9")
+
 NOW = time.time()
 GRACE = 100.0
 DATA = b"the object in question"

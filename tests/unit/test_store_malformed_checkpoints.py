@@ -14,6 +14,8 @@ from store.checkpoints import Checkpoint
 from store.errors import CheckpointCorrupt, CheckpointMissing, CheckpointUnsupported
 from store.headers import read_header
 
+pytestmark = pytest.mark.promise("P14")
+
 INDEX = "model.safetensors.index.json"
 
 
@@ -40,6 +42,7 @@ class Marker:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.promise("P15")
 @pytest.mark.parametrize(
     "name", ["pytorch_model.bin", "model.pt", "flax_model.msgpack", "tf_model.h5"]
 )
@@ -67,6 +70,7 @@ ESCAPES = [
 ]  # fmt: skip
 
 
+@pytest.mark.promise("P16")
 @pytest.mark.parametrize("shard", ESCAPES, ids=lambda s: repr(s)[:20])
 def test_P16_an_index_cannot_lead_out_of_its_folder(tmp_path, shard):
     folder = tmp_path / "model"

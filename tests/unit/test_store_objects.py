@@ -102,6 +102,7 @@ def test_bytes_that_do_not_fit_their_name_are_never_written(store):
     assert not store.layout.root.exists()
 
 
+@pytest.mark.promise("P20")
 def test_an_object_above_the_limit_is_refused(store, monkeypatch):
     monkeypatch.setattr(objects, "MAX_OBJECT_BYTES", len(DATA))
     assert store.put(DATA) == GOOD
@@ -110,6 +111,7 @@ def test_an_object_above_the_limit_is_refused(store, monkeypatch):
     assert caught.value.code == "size"
 
 
+@pytest.mark.promise("P20")
 def test_a_file_above_the_limit_is_corrupt_without_being_read(store, monkeypatch):
     store.put(DATA)
     monkeypatch.setattr(objects, "MAX_OBJECT_BYTES", len(DATA) - 1)
@@ -117,6 +119,7 @@ def test_a_file_above_the_limit_is_corrupt_without_being_read(store, monkeypatch
         store.get(GOOD)
 
 
+@pytest.mark.promise("P6")
 def test_P06_every_single_bit_counts(store):
     store.put(DATA)
     overwrite(store, GOOD, DATA)
@@ -130,6 +133,7 @@ def test_P06_every_single_bit_counts(store):
     assert store.get(GOOD) == DATA
 
 
+@pytest.mark.promise("P6")
 def test_P06_every_truncation_and_every_extension_is_noticed(store):
     store.put(DATA)
     overwrite(store, GOOD, DATA)
@@ -143,6 +147,7 @@ def test_P06_every_truncation_and_every_extension_is_noticed(store):
             store.get(GOOD)
 
 
+@pytest.mark.promise("P6")
 def test_P06_random_flips_in_a_large_object_are_noticed(store):
     rng = random.Random(6)
     data = rng.randbytes(20_000)
@@ -160,6 +165,7 @@ def test_P06_random_flips_in_a_large_object_are_noticed(store):
             file.write(data[at : at + 1])
 
 
+@pytest.mark.promise("P6")
 def test_P06_two_objects_exchanged_are_both_noticed(store):
     one, two = store.put(b"one"), store.put(b"two")
     store.path(one).rename(store.layout.root / "aside")

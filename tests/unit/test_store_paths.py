@@ -75,6 +75,7 @@ def test_putting_where_a_folder_lies_says_so(store):
     assert not list(store.temps())
 
 
+@pytest.mark.promise("P6")
 @pytest.mark.parametrize("kind", ["symlink", "dangling", "loop", "folder", "fifo", "empty"])
 def test_P06_another_kind_of_file_in_place_of_an_object_is_corrupt(store, tmp_path, kind):
     """Even a link to the right bytes: where it leads may change after the check."""
@@ -91,6 +92,7 @@ def test_P06_another_kind_of_file_in_place_of_an_object_is_corrupt(store, tmp_pa
     assert open_descriptors() == before
 
 
+@pytest.mark.promise("P16")
 def test_P16_a_linked_fan_out_folder_is_not_entered(store, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -105,6 +107,7 @@ def test_P16_a_linked_fan_out_folder_is_not_entered(store, tmp_path):
     assert sorted(p.name for p in outside.iterdir()) == [GOOD[2:]]
 
 
+@pytest.mark.promise("P16")
 @pytest.mark.parametrize("folder", ["objects", "tmp"])
 def test_P16_a_linked_top_folder_is_not_written_through(store, tmp_path, folder):
     outside = tmp_path / "outside"
@@ -116,6 +119,7 @@ def test_P16_a_linked_top_folder_is_not_written_through(store, tmp_path, folder)
     assert not list(outside.iterdir())
 
 
+@pytest.mark.promise("P16")
 def test_P16_a_folder_exchanged_for_a_link_before_the_rename_is_not_entered(
     store, tmp_path, monkeypatch
 ):
@@ -141,6 +145,7 @@ def test_the_root_itself_may_be_a_link(tmp_path):
     assert store.get(store.put(DATA)) == DATA
 
 
+@pytest.mark.promise("P16")
 @pytest.mark.parametrize("oid", BAD_OIDS, ids=lambda oid: repr(oid)[:30])
 def test_P16_a_bad_id_is_refused_everywhere_and_touches_nothing(store, tmp_path, oid):
     canary = tmp_path / "canary"
@@ -159,6 +164,7 @@ def test_P16_a_bad_id_is_refused_everywhere_and_touches_nothing(store, tmp_path,
     assert canary.read_bytes() == b"alive"
 
 
+@pytest.mark.promise("P16")
 def test_P16_there_are_enough_bad_ids_and_a_good_one_passes():
     assert len(BAD_OIDS) >= 30
     assert check_oid(GOOD) == GOOD

@@ -131,6 +131,7 @@ def test_what_cannot_be_cut_is_refused_and_leaves_nothing(base, tmp_path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
+@pytest.mark.promise("P10")
 def test_a_disk_that_fails_at_any_call_leaves_nothing(base, tmp_path):
     counting = FaultyFs()
     cut(base, tmp_path / "counted", 800, fs=counting)

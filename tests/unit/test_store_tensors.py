@@ -95,6 +95,7 @@ def test_header_is_json_with_metadata_first_and_tensors_sorted():
     assert list(header["a"]) == ["dtype", "shape", "data_offsets"]
 
 
+@pytest.mark.promise("P4")
 def test_other_processes_give_the_same_bytes():
     code = (
         "import numpy as np, hashlib; from store.tensors import encode;"

@@ -175,6 +175,7 @@ def older(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.promise("P11")
 def test_an_older_ledger_verifies_unchanged_and_takes_dated_facts(older):
     before = page.read_tables(older / "ledger.db")
     assert "source" not in before["edit"][0]
@@ -194,6 +195,7 @@ def test_an_older_ledger_verifies_unchanged_and_takes_dated_facts(older):
     sample.close()
 
 
+@pytest.mark.promise("P11")
 def test_a_bundle_of_an_older_program_is_taken_in_and_made_again_to_the_byte(tmp_path):
     import_bundle(OLDER / "bundle", tmp_path / "ledger", author="eve", replay=False)
     with Ledger.open(tmp_path / "ledger") as ledger:

@@ -110,6 +110,7 @@ def test_a_ledger_that_cannot_be_opened_fails_the_job_not_the_worker():
     worker.close()
 
 
+@pytest.mark.promise("P20")
 def test_too_much_is_refused_of_one_and_of_all(worker):
     go = threading.Event()
     wait = lambda ledger, job: go.wait(10)  # noqa: E731
@@ -209,6 +210,7 @@ def test_the_language_a_browser_likes_best(header, language):
     assert preferred(header) == language
 
 
+@pytest.mark.promise("P27")
 @pytest.mark.parametrize("place", ["//x", "/\\x", "https://x", "x", "", "/a\nb", "javascript:x"])
 def test_only_a_path_of_this_site_is_local(place):
     assert local(place) == "/"
