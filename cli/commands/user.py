@@ -5,23 +5,36 @@ command line; a token is shown once.
 
     kel user add ada --role editor
     printf 'correct horse\\n' | kel user passwd ada
-    kel user token add ada --scope chat --label laptop
+    kel user token add ada --scope chat --label laptop --days 90
+    kel user token rotate 3fa94c --overlap 24
 """
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.invocation import Invocation, changing, common, opened
+from cli.invocation import Callback, Invocation, changing, common, opened
 from cli.layout import Table, when
 from cli.output import Item, Span
 
 if TYPE_CHECKING:
     from ledger import Ledger
+    from ledger.access.tokens import TokenView
+
+
+_TOLD = ("name", "scope", "expires_at")
+
+
+def _days(text: str) -> Callable[[Callback], Callback]:
+    """After how many days a token ends."""
+    return click.option(
+        "--days", metavar="N", type=click.IntRange(1, 36500), default=None, help=text
+    )
 
 
 @click.group()
@@ -45,6 +58,17 @@ def add(invocation: Invocation, name: str, role: str) -> int:
     password = _password(invocation, f"password for {name}: ", again=True)
     with changing(invocation) as ledger:
         ledger.access.accounts.add(name, role, password, author=ledger.author)
+        return _shown(invocation, ledger)
+
+
+@command.command("role")
+@click.argument("name")
+@click.argument("role", type=click.Choice(["reader", "editor", "admin"]))
+@common
+def role_(invocation: Invocation, name: str, role: str) -> int:
+    """Give the account NAME another ROLE; its tokens may do no more than that from now on."""
+    with changing(invocation) as ledger:
+        ledger.access.accounts.change_role(name, role, author=ledger.author)
         return _shown(invocation, ledger)
 
 
@@ -93,15 +117,15 @@ def token(invocation: Invocation) -> None:
     help="Answers only; the ledger's pages too; changes too.",
 )
 @click.option("--label", metavar="TEXT", default="", help="What it is for.")
+@_days("How long it can be used.  [default: for ever]")
 @common
-def token_add(invocation: Invocation, name: str, scope: str, label: str) -> int:
+def token_add(invocation: Invocation, name: str, scope: str, label: str, days: int | None) -> int:
     """Make a token for NAME and show it, once."""
     with changing(invocation) as ledger:
         if ledger.access.accounts.role(name) is None:
             raise click.UsageError(f"there is no account {name!r}.")
-        secret = ledger.access.tokens.add(name, label, scope)
-    content = {"token": secret, "name": name, "scope": scope}
-    return invocation.emit("user.token", content, [(secret,)])
+        secret = ledger.access.tokens.add(name, label, scope, days)
+        return _made(invocation, ledger, secret, {})
 
 
 @token.command("list")
@@ -110,9 +134,34 @@ def token_list(invocation: Invocation) -> int:
     """List the tokens, without their secrets."""
     with opened(invocation) as ledger:
         found = ledger.access.tokens.all()
-    rows = [(t.id, t.name, t.scope, t.label) for t in found]
-    items: list[Item] = [Table(("id", "name", "scope", "label"), rows)]
+    rows = [(t.id, t.name, t.scope, _moment(t.created_at), _end(t), t.label) for t in found]
+    items: list[Item] = [Table(("id", "name", "scope", "made", "ends", "label"), rows)]
     return invocation.emit("user.token", {"tokens": found}, items if rows else [("no tokens",)])
+
+
+@token.command("rotate")
+@click.argument("start", metavar="ID")
+@click.option(
+    "--overlap",
+    metavar="HOURS",
+    type=click.IntRange(0, 24 * 365),
+    default=0,
+    show_default=True,
+    help="How long the old token can still be used.",
+)
+@_days("How long the new token can be used.  [default: as long as the old one was made for]")
+@common
+def token_rotate(invocation: Invocation, start: str, overlap: int, days: int | None) -> int:
+    """Make another token in place of the token ID, for the same account and scope; show it, once.
+
+    The old one is gone at once, or ends after the overlap, so that programs can change over.
+    """
+    with changing(invocation) as ledger:
+        tokens = ledger.access.tokens
+        old = tokens.find(start)
+        secret = tokens.rotate(start, overlap=overlap * 3600, days=days)
+        left = next((found for found in tokens.all() if found.id == old.id), None)
+        return _made(invocation, ledger, secret, {"old": left})
 
 
 @token.command("remove")
@@ -124,6 +173,22 @@ def token_remove(invocation: Invocation, start: str) -> int:
         ledger.access.tokens.remove(start)
         found = ledger.access.tokens.all()
     return invocation.emit("user.token", {"tokens": found}, [(f"token {start} is gone",)])
+
+
+def _made(invocation: Invocation, ledger: Ledger, secret: str, more: dict[str, object]) -> int:
+    """Show a new token, the only time."""
+    found = ledger.access.tokens.holder(secret)
+    content = {"token": secret, **{name: getattr(found, name) for name in _TOLD}, **more}
+    return invocation.emit("user.token", content, [(secret,)])
+
+
+def _end(token: TokenView) -> str:
+    return "" if token.expires_at is None else _moment(token.expires_at)
+
+
+def _moment(seconds: int) -> str:
+    """A time as the other times of the ledger are shown, in UTC."""
+    return when(datetime.fromtimestamp(seconds, UTC).isoformat())
 
 
 def _password(invocation: Invocation, prompt: str, *, again: bool = False) -> str:

@@ -207,8 +207,8 @@ def _allowed(request: Request, state: State) -> None:
     if not state.settings.public:
         return
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    token = state.access.tokens.holder(secret) if scheme.casefold() == "bearer" else None
-    if token is None or state.access.accounts.role(token.name) is None:
+    token = state.access.bearer(secret) if scheme.casefold() == "bearer" else None
+    if token is None:
         raise ApiError(
             401,
             "a token is needed: `kel user token add` makes one",

@@ -5,20 +5,27 @@ name, with the same answer.
 
     access = Access(journal)
     access.sign_in("ada", "correct horse", address="127.0.0.1")     # 'editor', or raises
+    access.bearer("kel_…").scope                                    # 'read', of a reader's at most
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
 
 from ledger.access.accounts import ROLES, Accounts
 from ledger.access.attempts import Attempts
 from ledger.access.passwords import Passwords
 from ledger.access.proposals import Proposals
-from ledger.access.secrets import Sessions, Tokens
+from ledger.access.secrets import Sessions
+from ledger.access.tokens import SCOPES, Tokens, TokenView
 from ledger.errors import NotAllowed
 from ledger.journal import Journal
+
+_SCOPE: Final = MappingProxyType({"reader": "read", "editor": "edit", "admin": "edit"})
 
 
 def now() -> int:
@@ -51,6 +58,17 @@ class Access:
             raise NotAllowed("the name or the password is wrong")
         self.attempts.succeeded(attempt, account)
         return self.accounts.role(name) or ROLES[0]
+
+    def bearer(self, secret: str) -> TokenView | None:
+        """Whose token it is, with no more scope than the account's role has now."""
+        token = self.tokens.holder(secret)
+        role = self.accounts.role(token.name) if token else None
+        if token is None or role is None:
+            return None
+        most = _SCOPE[role]
+        return (
+            token if SCOPES.index(token.scope) <= SCOPES.index(most) else replace(token, scope=most)
+        )
 
     def allow(self, role: str | None, needed: str) -> None:
         """Refuse a role below the one needed. Raises: NotAllowed."""

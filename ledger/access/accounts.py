@@ -58,13 +58,19 @@ class Accounts:
         """Make an account. Raises: InvalidInput, Conflict if the name is taken."""
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"{name!r} is no name: up to 64 letters, digits and . _ @ -")
-        if role not in ROLES:
-            raise InvalidInput(f"role {role!r} is none of {', '.join(ROLES)}")
+        _check_role(role)
         if self.role(name) is not None:
             raise Conflict(f"there is an account {name!r} already; `kel user passwd` changes it")
         stored = self._passwords.hashed(password)
         self._record(name, role, author)
         self._keep(name, stored)
+
+    def change_role(self, name: str, role: str, *, author: str) -> None:
+        """Give an account another role, from now on. Raises: InvalidInput, UnknownRevision."""
+        _check_role(role)
+        self._known(name)
+        if self.role(name) != role:
+            self._record(name, role, author)
 
     def remove(self, name: str, *, author: str) -> None:
         """Take an account away, with its password, sessions and tokens. Raises: UnknownRevision."""
@@ -114,3 +120,8 @@ class Accounts:
             writing.connection.execute(delete(SESSION).where(SESSION.c.name == name))
             if tokens:
                 writing.connection.execute(delete(TOKEN).where(TOKEN.c.name == name))
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise InvalidInput(f"role {role!r} is none of {', '.join(ROLES)}")

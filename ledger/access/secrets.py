@@ -1,4 +1,4 @@
-"""Sessions of the browser and tokens of the API: random, and stored as sha256 only.
+"""Secrets and the sessions of the browser: random, and stored as sha256 only.
 
 Promise: nobody who reads the database can use what is in it; a session that was not used for half
 an hour, or is older than half a day, is none.
@@ -13,17 +13,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from ledger.db import Database
-from ledger.errors import InvalidInput, UnknownRevision
 
 IDLE: Final = 30 * 60
 LONGEST: Final = 12 * 3600
 TOUCHED: Final = 60
-SCOPES: Final = ("chat", "read", "edit")
-PREFIX: Final = "kel_"
 
 
 def fresh() -> str:
@@ -34,17 +30,6 @@ def fresh() -> str:
 def digest(secret: str) -> str:
     """What is stored of a secret."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-@dataclass(frozen=True)
-class TokenView:
-    """A token without its secret; `id` is the beginning of its hash."""
-
-    id: str
-    name: str
-    label: str
-    scope: str
-    created_at: int
 
 
 class Sessions:
@@ -102,49 +87,3 @@ class Sessions:
 
         with self._database.write() as writing:
             writing.connection.execute(delete(SESSION).where(SESSION.c.id == digest(secret)))
-
-
-class Tokens:
-    """Keys of the API. `scope` is `chat`, `read` (the ledger too) or `edit` (changes too)."""
-
-    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
-        self._database, self._clock = database, clock
-
-    def add(self, name: str, label: str, scope: str) -> str:
-        """A new token, shown once. Raises: InvalidInput."""
-        from sqlalchemy import insert
-
-        from ledger.access.tables import TOKEN
-
-        if scope not in SCOPES:
-            raise InvalidInput(f"scope {scope!r} is none of {', '.join(SCOPES)}")
-        secret = PREFIX + fresh()
-        row = {"id": digest(secret), "name": name, "label": label, "scope": scope}
-        with self._database.write() as writing:
-            writing.connection.execute(insert(TOKEN), [{**row, "created_at": self._clock()}])
-        return secret
-
-    def holder(self, secret: str) -> TokenView | None:
-        """Whose token it is, and what for."""
-        with self._database.read() as reading:
-            rows = reading.query("SELECT * FROM token WHERE id = :id", id=digest(secret))
-        return TokenView(**rows[0]) if rows else None
-
-    def all(self) -> list[TokenView]:
-        """Every token, oldest first, by the beginning of its hash."""
-        with self._database.read() as reading:
-            rows = reading.query("SELECT * FROM token ORDER BY created_at, id")
-        return [TokenView(**{**row, "id": row["id"][:12]}) for row in rows]
-
-    def remove(self, start: str) -> None:
-        """Take a token back by the beginning of its hash. Raises: UnknownRevision."""
-        from sqlalchemy import delete
-
-        from ledger.access.tables import TOKEN
-
-        known = [token.id for token in self.all()]
-        if len(start) < 6 or sum(found.startswith(start[:12]) for found in known) != 1:
-            raise UnknownRevision(f"no token, or several, begin with {start[:12]!r}")
-        with self._database.write() as writing:
-            mine = TOKEN.c.id.startswith(start, autoescape=True)
-            writing.connection.execute(delete(TOKEN).where(mine))

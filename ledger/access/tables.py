@@ -39,6 +39,7 @@ TOKEN = Table(
     "token",
     OPERATIONAL,
     *(_key(), _text("name", index=True), _text("label"), _text("scope"), _time("created_at")),
+    Column("expires_at", BigInteger),
 )
 PROPOSAL = Table(
     "proposal",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger import Ledger
-from ledger.access import Access
+from ledger.access import Access, tokens
 from ledger.access import attempts as limits
 from ledger.access import proposals as waiting
 from ledger.access import secrets as keys
@@ -273,6 +273,65 @@ def test_a_token_is_shown_once_and_taken_back_by_its_beginning(access, ledger):
         access.tokens.add("ada", "", "everything")
 
 
+def test_a_token_ends_when_it_was_made_to_or_is_taken_back(access, clock):
+    brief, lasting = access.tokens.add("ada", "", "edit", 2), access.tokens.add("ada", "", "chat")
+    clock.now += 2 * tokens.DAY - 1
+    assert access.bearer(brief).scope == "edit"
+    clock.now += 1
+    assert access.bearer(brief) is None
+    assert access.bearer(lasting).expires_at is None
+    access.tokens.remove(access.tokens.find(keys.digest(lasting)).id)
+    assert access.bearer(lasting) is None
+    for days in (0, -1, 40000):
+        with pytest.raises(InvalidInput, match="days"):
+            access.tokens.add("ada", "", "chat", days)
+    with pytest.raises(InvalidInput, match="label"):
+        access.tokens.add("ada", "x" * 201, "chat")
+
+
+@pytest.mark.parametrize("overlap", [0, 3600])
+def test_a_rotated_token_takes_the_place_of_the_old_one(access, clock, overlap):
+    old = access.tokens.add("ada", "laptop", "read", 30)
+    clock.now += 5 * tokens.DAY
+    new = access.tokens.rotate(keys.digest(old)[:12], overlap=overlap)
+    found = access.bearer(new)
+    assert (found.name, found.label, found.scope) == ("ada", "laptop", "read")
+    assert found.expires_at == clock.now + 30 * tokens.DAY
+    assert (access.bearer(old) is not None) is bool(overlap)
+    clock.now += overlap
+    assert access.bearer(old) is None
+    assert access.bearer(new) == found
+    with pytest.raises(UnknownRevision):
+        access.tokens.rotate("none00")
+
+
+def test_a_token_may_do_no_more_than_its_account_may_now(access):
+    secret = access.tokens.add("ada", "", "edit")
+    access.accounts.change_role("ada", "reader", author="root")
+    assert access.bearer(secret).scope == "read"
+    access.accounts.change_role("ada", "admin", author="root")
+    assert access.bearer(secret).scope == "edit"
+    access.accounts.remove("ada", author="root")
+    access.accounts.add("ada", "editor", RIGHT, author="root")
+    assert access.bearer(secret) is None
+
+
+def test_a_change_of_role_is_history_and_the_same_role_is_none(access, ledger):
+    access.accounts.change_role("ada", "reader", author="root")
+    access.accounts.change_role("ada", "reader", author="root")
+    assert access.sign_in("ada", RIGHT, address="::1") == "reader"
+    with Ledger.open(ledger) as opened:
+        payloads = [(line.author, line.payload) for line in opened.log(3) if line.op == "user"]
+        assert opened.verify() == []
+    assert payloads == [
+        ("root", {"name": "ada", "role": "reader"}),
+        ("root", {"name": "ada", "role": "editor"}),
+    ]
+    for name, role, error in (("ada", "owner", InvalidInput), ("bob", "reader", UnknownRevision)):
+        with pytest.raises(error):
+            access.accounts.change_role(name, role, author="root")
+
+
 # --- proposals ----------------------------------------------------------------------------------
 
 BODY = {"subject": "Ada", "prompt": "{} was born in", "target_new": "巴黎"}
@@ -340,10 +399,23 @@ def test_accounts_from_the_command_line(kel: Kel, monkeypatch, tmp_path):
         assert ledger.access.accounts.right("ada", "battery staple")
     token = kel.json("user", "token", "add", "ada", "--scope", "edit")["token"]
     (shown,) = kel.json("user", "token", "list")["tokens"]
-    assert token.startswith(keys.PREFIX)
+    assert token.startswith(tokens.PREFIX)
     assert token not in str(shown)
-    kel.json("user", "token", "remove", shown["id"])
+    again_ = kel.json("user", "token", "rotate", shown["id"], "--overlap", "1", "--days", "7")
+    assert (again_["scope"], again_["old"]["id"]) == ("edit", shown["id"])
+    assert again_["token"] != token
+    found = kel.json("user", "token", "list")["tokens"]
+    old, new = sorted(found, key=lambda one: one["id"] != shown["id"])
+    assert (old["expires_at"] - new["created_at"], new["expires_at"] - new["created_at"]) == (
+        3600,
+        7 * tokens.DAY,
+    )
+    assert "ends" in kel("user", "token", "list").out
+    for token_ in (old, new):
+        kel.json("user", "token", "remove", token_["id"])
     assert kel.json("user", "token", "list")["tokens"] == []
+    assert kel.json("user", "role", "ada", "reader")["users"][0]["role"] == "reader"
+    body = kel.json("user", "role", "ada", "admin")
     kel.json("export", str(tmp_path / "b"), "--form", "bundle")
     kel.json("import", str(tmp_path / "b"), str(tmp_path / "l"), "--no-replay")
     assert Kel(tmp_path / "l").json("user", "list")["users"] == body["users"]
@@ -359,5 +431,8 @@ def test_what_the_command_refuses(kel: Kel, monkeypatch):
     kel.refused(2, "user", "add", "ada", says=["8 to 1024"])
     given(monkeypatch, f"{RIGHT}\n")
     kel.refused(2, "user", "passwd", "bob", says=["no account 'bob'"])
+    kel.refused(2, "user", "role", "bob", "reader", says=["no account 'bob'"])
     kel.refused(2, "user", "token", "add", "bob", says=["no account 'bob'"])
+    kel.refused(2, "user", "token", "rotate", "3fa94c", says=["no token"])
+    kel.refused(2, "user", "token", "add", "bob", "--days", "0", says=["--days"])
     kel.refused(2, "user", "add", "bob", "--role", "owner", says=["owner"])
