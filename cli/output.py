@@ -18,13 +18,16 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 import click
 
 from cli.errors import OutputClosed
 from cli.layout import Table
 from cli.text import Line, Part, Span, escape
+
+if TYPE_CHECKING:
+    from ledger.retests import Retest
 
 _CODES = MappingProxyType({"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"})
 Item = Line | Table
@@ -143,6 +146,10 @@ class Progress:
         self._bar.total = total
         self._bar.set_description_str(f"{self._label}: {escape(name)}", refresh=False)
         self._bar.update(steps - self._bar.n)
+
+    def retest(self, found: Retest) -> None:
+        """An earlier edit that was measured again."""
+        self.stage(f"edit {found.edit} {found.verdict}", found.share)
 
     def advance(self) -> None:
         """One of the `total` steps is done."""

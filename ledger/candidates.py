@@ -37,12 +37,12 @@ from ledger.interference import disturbed
 from ledger.measuring import Measured
 from ledger.placing import Placing, at_layer
 from ledger.records import EditRecord
+from ledger.retests import HOLDS, Retested, telling
 from ledger.settings import Settings
 from ledger.shares import Share
 from ledger.versions import Plan
 from ledger.workspace import Workspace
 
-HOLDS = 1.0  # an edit holds while every token of its target is the argmax
 Progress = Callable[[str, float], None] | None
 
 
@@ -106,6 +106,7 @@ class Candidates:
         head: int,
         plan: Plan,
         progress: Progress,
+        retested: Retested = None,
     ) -> Candidate:
         """Compute a batch on the head and measure it; the live model carries it afterwards.
 
@@ -134,7 +135,9 @@ class Candidates:
             delta=delta if choice is None else _explained(delta, choice),
             seconds=seconds,
         )
-        found = self.measure(computed, held, plan)
+        if progress is not None:
+            progress("measuring", 0.0)
+        found = self.measure(computed, held, plan, retested=retested)
         return replace(found, disturbs=disturbed(self._w.versions, found.stored, tuple(held)))
 
     def measure(
@@ -143,12 +146,14 @@ class Candidates:
         held: Mapping[int, float],
         plan: Plan,
         data: bytes | None = None,
+        retested: Retested = None,
     ) -> Candidate:
         """Show the stored form of a delta on top of `plan` and measure what it does.
 
         `held`: reliability of the plan's edits before; `data`: the bytes of the delta's object, if
-        there is one already. Raises: EditorFailure if the facts have no
-        columns of their own, InvalidInput (an update too large for the dtype).
+        there is one already; `retested` is told of each of these edits.
+        Raises: EditorFailure if the facts have no columns of their own, InvalidInput (an update
+        too large for the dtype).
         """
         _check_components(computed)
         base_digest = self._w.record.base_digest
@@ -161,8 +166,9 @@ class Candidates:
         measured = self._w.examiner.edits(computed.requests, moved)
         earlier = self._w.journal.edits(tuple(held))
         randoms = self._w.examiner.randoms(moved, (*computed.requests, *earlier))
-        now = self._w.examiner.holding(earlier, moved)
         standing = _standing(earlier, computed.requests)
+        told = telling(retested, held, standing)
+        now = self._w.examiner.holding(earlier, moved, told)
         changed = {i: value for i, value in now.items() if held[i] != value}
         sizes = self._sizes(stored, tuple(held)) | {"seconds": computed.seconds}
         shared = replace(randoms, metrics={**randoms.metrics, **_mean_of(now, standing), **sizes})

@@ -94,6 +94,7 @@ class ChangingLedger(OpenedLedger):
                     note=note,
                     dry_run=options.get("dry_run", False),
                     progress=options.get("progress"),
+                    retested=options.get("retested"),
                 )
             except (StaleVersion, Busy):
                 if retry == 0:

@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from editors.requests import EditRequest
-from ledger.candidates import HOLDS, Candidate, Candidates, Progress
+from ledger.candidates import Candidate, Candidates, Progress
 from ledger.commit import Origin, commit
 from ledger.errors import InvalidInput
 from ledger.evaluation.gates import Gate
 from ledger.evaluation.metrics import answers_with, token_accuracy
 from ledger.evaluation.scoring import Prediction, Question, predict
 from ledger.placing import Placing
+from ledger.retests import HOLDS, Retested
 from ledger.settings import Settings
 from ledger.views import BatchOutcome, EditOutcome
 from ledger.workspace import Workspace
@@ -46,6 +47,7 @@ class Editing:
         note: str,
         dry_run: bool = False,
         progress: Progress = None,
+        retested: Retested = None,
     ) -> BatchOutcome:
         """Edit one fact, or several with one call of the editor.
 
@@ -62,7 +64,7 @@ class Editing:
             fresh = [r for r, a in zip(requests, answers, strict=True) if not states(r, a)]
             if not fresh:
                 return _nothing(requests, answers, head, settings)
-            candidate = candidates.compute(fresh, settings, head, plan, progress)
+            candidate = candidates.compute(fresh, settings, head, plan, progress, retested)
             before = [a.free for r, a in zip(requests, answers, strict=True) if not states(r, a)]
             done = self.finish(candidate, head, before, gate, author, note, dry_run)
         finally:

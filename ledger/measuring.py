@@ -29,6 +29,7 @@ from ledger.evaluation.scoring import Prediction, Question, predict, predict_eac
 from ledger.journal import Journal
 from ledger.live import LiveModel
 from ledger.records import EditRecord, MeasurementRecord, PredictionRecord
+from ledger.retests import Told
 from ledger.versions import Plan
 
 KEPT = ("neighbourhood", "same_subject", "random")
@@ -132,12 +133,22 @@ class Examiner:
         self._kept("random", asked, sheet, answers, changed_only=True)
         return Measured(sheet.metrics, sheet.details, "", self._protocol, fresh)
 
-    def holding(self, edits: Iterable[EditRecord], plan: Plan) -> dict[int, float]:
-        """Teacher-forced reliability of other edits' own prompts on the version `plan`."""
+    def holding(
+        self, edits: Iterable[EditRecord], plan: Plan, told: Told | None = None
+    ) -> dict[int, float]:
+        """Teacher-forced reliability of other edits' own prompts on the version `plan`.
+
+        `told` is called with each edit and its number as soon as it is measured.
+        """
         chosen = list(edits)
         self._live.show(plan)
         asked = [Question(e.prompt.replace("{}", e.subject), e.target_new) for e in chosen]
-        found = predict(self._live.model, asked, free_tokens=0)
+
+        def measured(place: int, found: Prediction) -> None:
+            if told is not None:
+                told(chosen[place], token_accuracy(found.argmax, found.gold))
+
+        found = predict(self._live.model, asked, free_tokens=0, told=measured)
         return {
             edit.id: token_accuracy(p.argmax, p.gold) for edit, p in zip(chosen, found, strict=True)
         }

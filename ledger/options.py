@@ -16,6 +16,7 @@ from typing import Final, Self, TypedDict
 from editors.requests import SLOT, EditRequest, Fact
 from ledger.errors import InvalidInput
 from ledger.evaluation.gates import Gate
+from ledger.retests import Retested
 
 NOTE_LIMIT: Final = 10_000
 AUTHOR_LIMIT: Final = 200
@@ -30,7 +31,7 @@ class EditOptions(TypedDict, total=False):
     model, by number or by rule (`editors.rules`); overrides: other hyper-parameters; gate: limits,
     None for none (default `Gate()`); author, note: recorded; dry_run: measure without recording;
     retry: how often to compute again if another process moved the head meanwhile; progress: called
-    with a phase and a share.
+    with a phase and a share; retested: called with each earlier edit that is measured again.
     """
 
     method: str
@@ -42,6 +43,7 @@ class EditOptions(TypedDict, total=False):
     dry_run: bool
     retry: int
     progress: Progress
+    retested: Retested
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from ledger.changing import ChangingLedger
 from ledger.errors import InvalidInput
 from ledger.investigating import InvestigatingLedger
 from ledger.options import Progress
+from ledger.retests import Retested
 from ledger.shares import Share
 from ledger.views import EditOutcome
 
@@ -96,9 +97,16 @@ class TalkingLedger(ChangingLedger, InvestigatingLedger):
         return InstructDetector(asked)
 
     def preview(
-        self, request: EditRequest, *, method: str = "rome", progress: Progress = None
+        self,
+        request: EditRequest,
+        *,
+        method: str = "rome",
+        progress: Progress = None,
+        retested: Retested = None,
     ) -> Preview:
         """What an edit of the head would do, measured and not recorded. Raises: as `edit`."""
         foreseen = self.foresee(request, method=method)
-        outcome = self.edit(request, method=method, dry_run=True, progress=progress)
+        outcome = self.edit(
+            request, method=method, dry_run=True, progress=progress, retested=retested
+        )
         return Preview(foreseen, outcome)

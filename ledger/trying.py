@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.candidates import HOLDS
 from ledger.commit import moved_rows
 from ledger.evaluation.metrics import means
 from ledger.measuring import Measured
 from ledger.records import Rows
+from ledger.retests import HOLDS
 from ledger.running import request_of
 from ledger.workspace import Workspace
 

@@ -181,7 +181,9 @@ def _changed(talk: Talk, message: str, proposal: Proposal) -> bool:
     talk.tell(Span("a change? ", "yellow"), fact(plain(request.to_json())))
     talk.tell(Span(f"  by {words}, confidence {proposal.confidence:.2f}", "dim"))
     with talk.invocation.output.progress("preview") as bar:
-        preview = talk.ledger.preview(request, method=talk.method, progress=bar.stage)
+        preview = talk.ledger.preview(
+            request, method=talk.method, progress=bar.stage, retested=bar.retest
+        )
     if preview.outcome.outcome == "no-op":
         talk.tell(Span("  the model says so already", "dim"))
         talk.keep("no-op", message=message, request=request.to_json())
@@ -217,7 +219,11 @@ def _few(values: Mapping[str, float]) -> dict[str, float]:
 def _edited(talk: Talk, message: str, request: EditRequest) -> None:
     with talk.invocation.output.progress("edit") as bar:
         outcome = talk.ledger.edit(
-            request, method=talk.method, note=f"chat: {message}"[:1000], progress=bar.stage
+            request,
+            method=talk.method,
+            note=f"chat: {message}"[:1000],
+            progress=bar.stage,
+            retested=bar.retest,
         )
     talk.keep("edit", message=message, outcome=outcome)
     _told(talk, outcome)

@@ -114,7 +114,7 @@ def _edit_one(invocation: Invocation, options: Mapping[str, Any]) -> int:
 
     request = EditRequest(**fields)
     with changing(invocation) as ledger, invocation.output.progress("edit") as bar:
-        settings["progress"] = bar.stage
+        settings["progress"], settings["retested"] = bar.stage, bar.retest
         if options["dry_run"]:
             _foresee(invocation, ledger, request, settings)
         outcome = ledger.edit(request, **settings)
@@ -167,7 +167,7 @@ def _each(
     settings: EditOptions,
 ) -> Iterator[EditOutcome]:
     with invocation.output.progress("edit", total=len(requests)) as bar:
-        settings["progress"] = bar.stage
+        settings["progress"], settings["retested"] = bar.stage, bar.retest
         for outcome in ledger.edit_many(requests, batch=batch, **settings):
             yield outcome
             bar.advance()

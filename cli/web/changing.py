@@ -9,7 +9,7 @@ the password of an account that may; a change is undone by another proposal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import Response
@@ -22,8 +22,10 @@ from cli.web.state import State
 if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.access import Pending
+    from ledger.retests import Retest
 
 router = APIRouter()
+LISTED: Final = 200  # earlier edits that hold are told up to here, the others always
 Text = Annotated[str, Form()]
 
 
@@ -170,7 +172,7 @@ def _preview(ledger: Ledger, job: Job, pending: Pending) -> Any:
     if pending.kind == "revert":
         return ledger.revert([str(pending.body["edit"])], dry_run=True)
     request = EditRequest.from_json(pending.body)
-    return ledger.preview(request, progress=_telling(job))
+    return ledger.preview(request, **_telling(job))
 
 
 def _change(ledger: Ledger, job: Job, pending: Pending, who: str) -> Any:
@@ -181,11 +183,21 @@ def _change(ledger: Ledger, job: Job, pending: Pending, who: str) -> Any:
     if pending.kind == "revert":
         return ledger.revert([str(pending.body["edit"])], note=note, author=who)
     request = EditRequest.from_json(pending.body)
-    return ledger.edit(request, author=who, note=note, retry=2, progress=_telling(job))
+    return ledger.edit(request, author=who, note=note, retry=2, **_telling(job))
 
 
-def _telling(job: Job) -> Any:
+def _telling(job: Job) -> dict[str, Any]:
+    """What the ledger is given to tell a job how far it is."""
+
     def progress(phase: str, share: float) -> None:
-        job.tell("progress", {"phase": phase, "share": share})
+        word, _, rest = phase.partition(", ")
+        job.tell("progress", {"phase": word, "rest": rest, "share": share})
 
-    return progress
+    def retested(found: Retest) -> None:
+        if found.verdict != "holds" or found.done <= LISTED:
+            job.tell("retest", found)
+        # A hundred steps are enough for a bar, however many edits there are.
+        if found.done * 100 // found.total != (found.done - 1) * 100 // found.total:
+            progress(f"retest, {found.done} / {found.total}", found.share)
+
+    return {"progress": progress, "retested": retested}

@@ -154,7 +154,7 @@ async def _stream(request: Request, job: Job) -> AsyncIterator[str]:
         elif event.name == "token":
             yield sent("token", html.escape(str(event.data)))
         else:
-            yield sent(event.name, rendered(request, "progress.html", told=event.data))
+            yield sent(event.name, rendered(request, f"{event.name}.html", told=event.data))
 
 
 def _ending(request: Request, job: Job) -> str:

@@ -51,7 +51,11 @@ class Job:
     @property
     def text(self) -> str:
         """The pieces told so far."""
-        return "".join(str(event.data) for event in tuple(self.events) if event.name == "token")
+        return "".join(map(str, self.told("token")))
+
+    def told(self, name: str) -> list[Any]:
+        """What was told so far under a name."""
+        return [event.data for event in tuple(self.events) if event.name == name]
 
     @property
     def over(self) -> bool:

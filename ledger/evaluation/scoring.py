@@ -70,20 +70,31 @@ class Prediction:
 
 
 def predict(
-    model: EditableModel, questions: Sequence[Question], *, free_tokens: int = FREE_TOKENS
+    model: EditableModel,
+    questions: Sequence[Question],
+    *,
+    free_tokens: int = FREE_TOKENS,
+    told: Callable[[int, Prediction], None] = lambda place, found: None,
 ) -> list[Prediction]:
-    """Teacher-forced and free predictions, one per question, in order."""
+    """Teacher-forced and free predictions, one per question, in order.
+
+    `told` is called with the place of each as soon as it is scored, the shortest first; one that
+    has no answer to be scored is not told.
+    """
     free = [_storable(text) for text in model.generate([q.prompt for q in questions], free_tokens)]
     answers = [q.answer or text.strip() for q, text in zip(questions, free, strict=True)]
     rows = [
         target_row(model, q.prompt, answer) if answer else None
         for q, answer in zip(questions, answers, strict=True)
     ]
-    argmax = _argmax(model, rows)
-    return [
-        Prediction(q.prompt, answer, row.labels if row else (), tokens, text)
-        for q, answer, row, tokens, text in zip(questions, answers, rows, argmax, free, strict=True)
-    ]
+
+    def made(place: int, tokens: tuple[int, ...]) -> Prediction:
+        row = rows[place]
+        gold = row.labels if row else ()
+        return Prediction(questions[place].prompt, answers[place], gold, tokens, free[place])
+
+    argmax = _argmax(model, rows, lambda place, tokens: told(place, made(place, tokens)))
+    return [made(place, tokens) for place, tokens in enumerate(argmax)]
 
 
 def surprises(model: EditableModel, questions: Sequence[Question]) -> list[float]:
@@ -141,9 +152,17 @@ def _storable(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
-def _argmax(model: EditableModel, rows: Sequence[TargetRow | None]) -> list[tuple[int, ...]]:
+def _argmax(
+    model: EditableModel,
+    rows: Sequence[TargetRow | None],
+    told: Callable[[int, tuple[int, ...]], None],
+) -> list[tuple[int, ...]]:
     """The argmax token at each scored position of each row; () where there is nothing to score."""
-    return _per_row(model, rows, lambda logits, _: tuple(logits.argmax(-1).tolist()), nothing=())
+
+    def read(logits: Tensor, _: Sequence[int]) -> tuple[int, ...]:
+        return tuple(logits.argmax(-1).tolist())
+
+    return _per_row(model, rows, read, nothing=(), told=told)
 
 
 @torch.no_grad()
@@ -152,6 +171,7 @@ def _per_row(
     rows: Sequence[TargetRow | None],
     read: Callable[[Tensor, Sequence[int]], T],
     nothing: T,
+    told: Callable[[int, T], None] = lambda place, found: None,
 ) -> list[T]:
     """What `read` makes of each row's logits [s, V] at its scored positions and its labels [s]."""
     found = [nothing for _ in rows]
@@ -166,6 +186,7 @@ def _per_row(
             parts = logits.split_with_sizes([len(gold) for gold in labels])
             for i, own, gold in zip(chosen, parts, labels, strict=True):
                 found[i] = read(own, gold)
+                told(i, found[i])
     return found
 
 

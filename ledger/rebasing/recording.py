@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from editors.requests import EditRequest
-from ledger.candidates import HOLDS
 from ledger.commit import Origin
 from ledger.editing import Editing, states
 from ledger.evaluation.scoring import Prediction, protocol
@@ -21,6 +20,7 @@ from ledger.rebasing.report import KEY, rows_of, settled
 from ledger.rebasing.source import Fact, Source, Unit
 from ledger.rebasing.views import DONE, FAILED, KEPT, KNOWN, RECOMPUTED, RebaseOptions, RebaseRow
 from ledger.records import MeasurementRecord, ObjectRecord, Rows, StatsRecord
+from ledger.retests import HOLDS
 
 Said = Mapping[int, Prediction]
 Told = Callable[[RebaseRow], None] | None

@@ -17,7 +17,7 @@ import pytest
 
 from cli.web.guard import MOST_BYTES
 from cli.web.state import Settings
-from ledger import Ledger
+from ledger import EditRequest, Ledger
 from ledger.access import passwords
 from ledger.demo import facts
 from tests.e2e.harness import ROOT, Kel, copied, rows
@@ -173,6 +173,26 @@ def test_a_proposal_is_confirmed_once_with_the_right_password_and_role(browser, 
     assert confirmed(browser, page).status_code == 200
     assert confirmed(browser, page).status_code == 409
     assert browser.post("/proposals/nothing/confirm", digest="x").status_code == 404
+
+
+def test_a_job_tells_the_loss_of_each_step_and_then_each_earlier_edit(browser, place):
+    with Ledger.open(place) as ledger:
+        if not ledger.status().active:
+            ledger.edit(EditRequest(ENGLISH[4]["subject"], ENGLISH[4]["prompt"], other(ENGLISH[4])))
+        active = ledger.status().active
+    page = proposed(browser, ENGLISH[10], other(ENGLISH[10]))
+    events = browser.events(page)
+    names = [name for name, _ in events]
+    losses = [data for _, data in events if "looking for the value, loss" in data]
+    assert len(losses) > 1
+    assert all(re.search(r"loss \d+\.\d{3}", data) for data in losses)
+    told = [data for name, data in events if name == "retest"]
+    assert sorted(int(re.search(r'/edits/(\d+)"', data).group(1)) for data in told) == [*active]
+    assert all(re.search(r": (holds|lost|did not hold before either) \(", data) for data in told)
+    assert names.index("retest") > max(i for i, event in enumerate(events) if event[1] in losses)
+    assert names[-1] == "end"
+    listed = browser.get(str(page.url.path)).text
+    assert all(data.strip() in listed for data in told)
 
 
 def test_an_old_or_withdrawn_proposal_cannot_be_used(browser, place):
