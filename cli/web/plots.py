@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 Point = tuple[float, float | None]
-WIDTH, HEIGHT = 640, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 28
+# About as wide as a telephone shows, so that its texts are as large as other small ones.
+WIDTH, HEIGHT = 320, 160
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 26
 _STEPS: Final = 4
-_MOST_LABELS: Final = 12
+_MOST_LABELS: Final = 6
 _MOST_DOTS: Final = 200
 
 

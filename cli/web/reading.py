@@ -8,7 +8,7 @@ same content writes with `--json`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -25,6 +25,7 @@ from cli.web.plots import Plot, plot
 if TYPE_CHECKING:
     from ledger.ageing import HistoryView
     from ledger.facts import FactView
+    from ledger.views import EditView
 
 ROWS: Final = 200
 LONGEST: Final = 1000
@@ -157,7 +158,7 @@ def _where(asked: dict[str, str]) -> Callable[..., str]:
 @router.get("/edits/{edit}.json")
 def edit(request: Request, edit: str) -> Response:
     """One edit, whole."""
-    from cli.commands.show import answered, flat, probed
+    from cli.commands.show import flat, probed
 
     view = state_of(request).ledger.show(edit)
     if twin(request):
@@ -169,15 +170,40 @@ def edit(request: Request, edit: str) -> Response:
         view=view,
         details=[*flat(details)],
         hparams=[*flat(view.hparams)],
-        answers=[*answered(view.details.get("measured"))],
+        answers=_answers(view),
+        before=_before(view),
         probes=[*probed(view.probes)],
-        loss=_loss(view.details["evidence"].get("loss")),
+        loss=_loss(view.details["evidence"]),
     )
 
 
-def _loss(values: object) -> Plot | None:
-    """The loss of each step, if the method recorded one series."""
-    series = values if isinstance(values, list) else []
+def _answers(view: EditView) -> list[tuple[str, ...]]:
+    """Measure, prompt, wanted, before, after and score of each probe."""
+    from cli.commands.show import answered
+
+    first = str(view.details.get("before") or "").strip()
+    found = answered(view.details.get("measured"))
+    # What the model said to the edit's own prompt before is recorded once, with the edit.
+    return [(*row[:3], first, *row[4:]) if row[0] == "reliability" else tuple(row) for row in found]
+
+
+def _before(view: EditView) -> dict[str, float]:
+    """Metrics as they were before the edit, of those that follow from what is recorded."""
+    from ledger.evaluation.metrics import answers_with
+
+    said, wanted = view.details.get("before"), view.fact["target_new"]
+    if not isinstance(said, str) or not wanted:
+        return {}
+    return {"reliability_free": float(answers_with(said, wanted))}
+
+
+def _loss(evidence: Mapping[str, Any]) -> Plot | None:
+    """The loss of each step, if the method recorded one series.
+
+    With several values searched for, `loss` holds the last one of each.
+    """
+    values = evidence.get("loss")
+    series = values if isinstance(values, list) and "groups" not in evidence else []
     points = [(step, value) for step, value in enumerate(series) if isinstance(value, float)]
     return plot({"loss": points}) if len(points) > 1 else None
 
@@ -198,16 +224,22 @@ def history(request: Request, part: Number = 1) -> Response:
         count=len(rows),
         parts=-(-len(rows) // ROWS),
         part=part,
-        plot=_aged(view),
+        plots=_aged(view),
         where=_where({}),
     )
 
 
-def _aged(view: HistoryView) -> Plot | None:
-    """Reliability and locality over the versions; reverts are marked."""
-    names = ("reliability", "locality")
-    series = {n: [(row.version, getattr(row, n)) for row in view.versions] for n in names}
-    return plot(series, marks=[row.version for row in view.versions if row.op == "revert"])
+AGED: Final = (("reliability", (0.0, 1.0)), ("locality", (0.0, 1.0)), ("drift", (-0.2, 0.0)))
+
+
+def _aged(view: HistoryView) -> list[tuple[str, Plot]]:
+    """Reliability, locality and drift over the versions; reverts are marked."""
+    marks = [row.version for row in view.versions if row.op == "revert"]
+    found = []
+    for name, least in AGED:
+        points = [(row.version, getattr(row, name)) for row in view.versions]
+        found.append((name, plot({name: points}, marks=marks, least=least)))
+    return [(name, made) for name, made in found if made is not None]
 
 
 @router.get("/log")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.web.reading import _loss
 from cli.web.state import Settings
 from ledger import EditRequest, Ledger
 from ledger.access import passwords
@@ -149,14 +150,31 @@ def test_an_edit_says_how_it_stands_and_only_an_active_one_can_be_undone(
     assert str(undo.url.path).startswith("/proposals/")
 
 
+def test_an_edit_shows_what_was_said_before_and_after(browser):
+    view, page = browser.get("/edits/1.json").json(), browser.get("/edits/1").text
+    (probe,) = view["details"]["measured"]["reliability"]["probes"]
+    cells = [probe["prompt"], probe["answer"], view["details"]["before"], probe["after"]]
+    row = "".join(f"<td>{escape(cell.strip())}</td>" for cell in cells)
+    assert f"<td>reliability</td>{row}" in page.replace("&#34;", "&quot;")
+    assert "(before the edit 0.000)" in page
+
+
+def test_only_the_loss_of_steps_is_drawn_as_steps():
+    assert len(_loss({"loss": [3.0, 2.0, 1.0]}).lines[0].dots) == 3
+    several = {"loss": [0.1, 0.2], "groups": [[0], [1]], "steps": [12, 9]}
+    assert _loss(several) is _loss({}) is None
+
+
 def test_the_plot_shows_the_measured_numbers_and_marks_the_revert(browser):
     page = browser.get("/history").text
     versions = browser.get("/history.json").json()["versions"]
-    for name in ("reliability", "locality"):
+    for name in ("reliability", "locality", "drift"):
         told = [(v["version"], v[name]) for v in versions if v[name] is not None]
-        dots = re.findall(rf"<title>{name} (\d+): ([\d.]+)</title>", page)
+        assert told
+        dots = re.findall(rf"<title>{name} (\d+): (-?[\d.]+)</title>", page)
         assert dots == [(str(version), f"{value:.3f}") for version, value in told]
-    assert page.count('class="mark"') == sum(v["op"] == "revert" for v in versions) == 1
+    assert page.count("<svg") == 3
+    assert page.count('class="mark"') == 3 * sum(v["op"] == "revert" for v in versions) == 3
 
 
 def test_the_log_goes_back_page_by_page(browser):
