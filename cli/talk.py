@@ -19,6 +19,7 @@ from cli.output import Span
 
 if TYPE_CHECKING:
     from ledger import Ledger
+    from ledger.access.proposals import Kind
     from ledger.intent import Detector
 
 YES: Final = frozenset({"y", "yes", "是", "好", "确认"})
@@ -52,3 +53,11 @@ class Talk:
     def keep(self, kind: str, **content: Any) -> None:
         """A turn of the document."""
         self.turns.append({"kind": kind, **plain(content)})
+
+    def propose(self, kind: Kind, body: dict[str, Any]) -> None:
+        """Leave a change to somebody else, who logs in; in a terminal nobody does."""
+        pending = self.ledger.access.propose(kind, body, self.ledger.author)
+        self.keep("proposed", proposal=pending)
+        self.tell(Span("proposed", "yellow"), f" by {pending.proposer}; nothing is changed yet")
+        self.tell(Span("  somebody else confirms it within a day, in the application:", "dim"))
+        self.tell(f"  /proposals/{pending.id}")

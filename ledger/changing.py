@@ -19,11 +19,10 @@ from ledger import inspection
 from ledger.bulk import chunks
 from ledger.errors import Busy, Conflict, InvalidInput, StaleVersion
 from ledger.evaluation.gates import DEFAULT_GATE, Gate
-from ledger.history import BRANCHING
+from ledger.history import BRANCHING, step
 from ledger.opened import OpenedLedger
 from ledger.options import BATCH_LIMIT, EditOptions, check_words
 from ledger.records import Rows, TagRecord
-from ledger.shares import Share
 from ledger.views import BatchOutcome, ChangeOutcome, EditOutcome
 from store.errors import StoreError
 
@@ -162,34 +161,46 @@ class ChangingLedger(OpenedLedger):
         (a part of a dense batch).
         """
         edits, history = self._numbers(refs), self.journal.history()
-        moved, untold = self._left_without(edits, history)
+        told = self._foretold("revert", edits, history)
         if dry_run:
-            self.workspace.versions.plan([e for e in history.active() if e not in set(edits)])
-            digest = self.journal.last_entry().weights_digest
-            found = ChangeOutcome("revert", edits, history.head, digest, dry_run=True)
-        else:
-            found = self._change("revert", edits, note, author, retest=retest)
-        return replace(found, disturbs=moved, notes=(*found.notes, *untold))
+            return told
+        found = self._change("revert", edits, note, author, retest=retest)
+        return replace(found, disturbs=told.disturbs, notes=(*found.notes, *told.notes))
 
-    def _left_without(
-        self, edits: tuple[int, ...], history: History
-    ) -> tuple[tuple[Share, ...], tuple[str, ...]]:
-        """Edits that move without these; a note instead where a delta cannot be read.
+    def reapply(
+        self,
+        refs: Sequence[str],
+        note: str = "",
+        author: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> ChangeOutcome:
+        """Put reverted edits back at their old place.
+
+        With `dry_run` nothing is done, and `disturbs` are the edits that were computed without
+        those and move with them. Raises: AlreadyActive, UnknownRevision, Conflict.
+        """
+        edits = self._numbers(refs)
+        if dry_run:
+            return self._foretold("reapply", edits, self.journal.history())
+        return self._change("reapply", edits, note, author)
+
+    def _foretold(self, op: str, edits: tuple[int, ...], history: History) -> ChangeOutcome:
+        """Which edits move when these go or come; a note instead where a delta cannot be read.
 
         A damaged delta must not keep an edit in the model.
         """
         from ledger.interference import left_without
 
+        history.check(op, edits)
+        digest = self.journal.last_entry().weights_digest
+        found = ChangeOutcome(op, edits, history.head, digest, dry_run=True)
+        versions = self.workspace.versions
+        versions.plan(history.ordered(step(frozenset(history.active()), op, edits)))
         try:
-            return left_without(self.workspace.versions, history, edits), ()
+            return replace(found, disturbs=left_without(versions, history, edits, op))
         except StoreError as error:
-            return (), (f"which edits move cannot be told: {error}",)
-
-    def reapply(
-        self, refs: Sequence[str], note: str = "", author: str | None = None
-    ) -> ChangeOutcome:
-        """Put reverted edits back at their old place. Raises: AlreadyActive, UnknownRevision."""
-        return self._change("reapply", self._numbers(refs), note, author)
+            return replace(found, notes=(f"which edits move cannot be told: {error}",))
 
     def resolve_batch(
         self,

@@ -221,12 +221,16 @@ def between(
     return moved, int(untold.sum())
 
 
-def left_without(versions: Versions, history: History, going: Sequence[int]) -> tuple[Share, ...]:
-    """Active edits that move when others are taken out, above the threshold.
+def left_without(
+    versions: Versions, history: History, going: Sequence[int], op: str = "revert"
+) -> tuple[Share, ...]:
+    """Active edits that move when others are taken out (or put back: `reapply`), above the
+    threshold.
 
-    They are those that were computed with one of the others in place. Raises: NotActive, Conflict.
+    They are those that were computed with one of the others in place (or without it). Raises:
+    NotActive, AlreadyActive, Conflict.
     """
-    history.check("revert", tuple(going))
+    history.check(op, tuple(going))
     found = _standing(history)
     rows = [found.edits.index(edit) for edit in going]
     staying = [j for j, edit in enumerate(found.active) if edit not in set(going)]

@@ -1,7 +1,8 @@
 """`kel chat`: talk to a version; a correction in the conversation becomes an edit, once confirmed.
 
-Promise: nothing is changed without a yes to what was shown; the version that answers is always
-named; an error of one turn ends the turn, not the conversation.
+Promise: nothing is changed without a yes to what was shown, and where the ledger needs four eyes it
+is only proposed; the version that answers is always named; an error of one turn ends the turn, not
+the conversation.
 
     kel chat
     printf 'Ada was born in\\nNo, it is Paris\\nyes\\n/undo\\nyes\\n' | kel chat
@@ -22,6 +23,7 @@ from cli.errors import known
 from cli.invocation import Callback, Invocation, changing, common
 from cli.layout import fact, metrics, numbers, pairs
 from cli.output import Span
+from cli.proposals import of_undo
 from cli.talk import Talk
 
 if TYPE_CHECKING:
@@ -189,11 +191,15 @@ def _changed(talk: Talk, message: str, proposal: Proposal) -> bool:
         talk.keep("no-op", message=message, request=request.to_json())
         return True
     _show(talk, preview)
-    if not talk.confirmed("change the model?"):
+    two = talk.ledger.access.accounts.four_eyes()
+    if not talk.confirmed("propose the change?" if two else "change the model?"):
         talk.keep("declined", message=message, request=request.to_json())
         talk.tell(Span("nothing was changed", "dim"))
         return False
-    _edited(talk, message, request)
+    if two:
+        talk.propose("edit", request.to_json())
+    else:
+        _edited(talk, message, request)
     return True
 
 
@@ -251,6 +257,9 @@ def _undo(talk: Talk, _rest: str) -> None:
         talk.tell(Span("take back ", "yellow"), f"{last.op} ", "; ".join(last.facts))
     if not talk.confirmed("take it back?"):
         talk.tell(Span("nothing was changed", "dim"))
+        return
+    if talk.ledger.access.accounts.four_eyes():
+        talk.propose(*of_undo(talk.ledger))
         return
     done = talk.ledger.undo()
     talk.keep("undo", outcome=done)

@@ -72,6 +72,19 @@ def role_(invocation: Invocation, name: str, role: str) -> int:
         return _shown(invocation, ledger)
 
 
+@command.command("four-eyes")
+@click.argument("needed", type=click.Choice(["on", "off"]))
+@common
+def four_eyes(invocation: Invocation, needed: str) -> int:
+    """Let every change of the application need a second person: not who proposed it confirms it.
+
+    For the pages, the API and `kel chat`; recorded in the history.
+    """
+    with changing(invocation) as ledger:
+        ledger.access.accounts.need_four_eyes(needed == "on", author=ledger.author)
+        return _shown(invocation, ledger)
+
+
 @command.command("list")
 @common
 def listed(invocation: Invocation) -> int:
@@ -202,7 +215,8 @@ def _password(invocation: Invocation, prompt: str, *, again: bool = False) -> st
 
 
 def _shown(invocation: Invocation, ledger: Ledger) -> int:
-    found = ledger.access.accounts.all()
+    accounts = ledger.access.accounts
+    found, two = accounts.all(), accounts.four_eyes()
     rows = [(account.name, account.role, when(account.since)) for account in found]
 
     def lines() -> Iterator[Item]:
@@ -210,5 +224,7 @@ def _shown(invocation: Invocation, ledger: Ledger) -> int:
             yield Table(("name", "role", "since"), rows)
         else:
             yield (Span("no accounts", "dim"),)
+        if two:
+            yield (Span("four eyes: who proposed a change does not confirm it", "dim"),)
 
-    return invocation.emit("user", {"users": found}, lines())
+    return invocation.emit("user", {"users": found, "four_eyes": two}, lines())

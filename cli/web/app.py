@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.mount("/static", StaticFiles(directory=folder), name="static")
     app.add_exception_handler(LoginNeeded, _to_login)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _wrong)
     app.add_exception_handler(ApiError, api.told)
     app.add_exception_handler(Exception, _unexpected)
     return app
@@ -76,6 +78,15 @@ async def _to_login(request: Request, _error: Exception) -> Response:
         return JSONResponse({"error": "log in first: this needs an account"}, 401)
     place = here(request) if request.method in SAFE else "/"
     return see(f"/login?next={quote(place)}")
+
+
+async def _wrong(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    message = reading.invalid(error)
+    if request.url.path.startswith("/v1/"):
+        return api.shaped(400, message, "invalid_request_error", "InvalidInput")
+    return failed(request, 400, message)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -44,7 +44,7 @@ class Telling(APIRoute):
             try:
                 return await handler(request)
             except RequestValidationError as error:
-                return _refused(request, Failure("InvalidInput", WRONG, _invalid(error)))
+                return _refused(request, Failure("InvalidInput", WRONG, invalid(error)))
             except Overloaded as error:
                 return _refused(request, Failure("Busy", 5, str(error)), BUSY)
             except Exception as error:
@@ -67,7 +67,8 @@ def _refused(request: Request, failure: Failure, status: int = 400) -> Response:
     return found
 
 
-def _invalid(error: RequestValidationError) -> str:
+def invalid(error: RequestValidationError) -> str:
+    """The first thing that was asked wrongly, in a line."""
     first = error.errors()[0]
     return f"{first['loc'][-1]}: {first['msg']}"
 

@@ -11,15 +11,15 @@ name, with the same answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from ledger.access.accounts import ROLES, Accounts
 from ledger.access.attempts import Attempts
 from ledger.access.passwords import Passwords
-from ledger.access.proposals import Proposals
+from ledger.access.proposals import SECONDS, WAITING, Kind, Pending, Proposals
 from ledger.access.secrets import Sessions
 from ledger.access.tokens import SCOPES, Tokens, TokenView
 from ledger.errors import NotAllowed
@@ -57,6 +57,7 @@ class Access:
         if not self.accounts.right(name, password):
             raise NotAllowed("the name or the password is wrong")
         self.attempts.succeeded(attempt, account)
+        self.accounts.renew(name, password)
         return self.accounts.role(name) or ROLES[0]
 
     def bearer(self, secret: str) -> TokenView | None:
@@ -69,6 +70,28 @@ class Access:
         return (
             token if SCOPES.index(token.scope) <= SCOPES.index(most) else replace(token, scope=most)
         )
+
+    def propose(self, kind: Kind, body: Mapping[str, Any], proposer: str) -> Pending:
+        """A new proposal. Raises: NotAllowed for nobody's, where a second person must confirm."""
+        two = self.accounts.four_eyes()
+        if two and not proposer:
+            raise NotAllowed("another person has to confirm it, so it needs a name: log in first")
+        return self.proposals.open(kind, body, proposer, WAITING if two else SECONDS)
+
+    def confirm(self, name: str, digest: str, *, who: str, role: str | None) -> Pending:
+        """Use a proposal, once, as `who`. Raises: NotAllowed, ProposalGone."""
+        self.allow(role, "editor")
+        found = self.proposals.get(name)
+        if found is not None and found.proposer in ("", who) and self.accounts.four_eyes():
+            raise NotAllowed("somebody else than who proposed it has to confirm it")
+        return self.proposals.take(name, digest)
+
+    def refuse(self, name: str, *, who: str | None, role: str | None) -> None:
+        """Make a proposal useless; one's own, nobody's, or any as an editor. Raises: NotAllowed."""
+        found = self.proposals.get(name)
+        if found is not None and found.proposer not in ("", who):
+            self.allow(role, "editor")
+        self.proposals.withdraw(name)
 
     def allow(self, role: str | None, needed: str) -> None:
         """Refuse a role below the one needed. Raises: NotAllowed."""

@@ -3,6 +3,9 @@
 Promise: a change of a role is an entry of the ledger; a password's hash is in the `credential`
 table only, is replaced by the next one, and goes with the account.
 
+Rules: whether changes need a second person is a row of `user` as well, under a name that no
+account can have.
+
     accounts.add("ada", "editor", "correct horse", author="root")
     accounts.role("ada")                        # 'editor'
 """
@@ -21,6 +24,8 @@ from ledger.records import Rows, UserRecord
 
 ROLES: Final = ("reader", "editor", "admin")
 _GONE: Final = ""
+_EVERYBODY: Final = "*"
+_FOUR_EYES: Final = "four-eyes"
 _NAME = re.compile(r"[\w][\w.@-]{0,63}")
 
 
@@ -41,6 +46,19 @@ class Accounts:
 
     def all(self) -> list[AccountView]:
         """Every account there is, by name."""
+        return [found for found in self._rows() if found.name != _EVERYBODY]
+
+    def four_eyes(self) -> bool:
+        """Whether a change must be confirmed by somebody else than who proposed it."""
+        return any(found.name == _EVERYBODY for found in self._rows())
+
+    def need_four_eyes(self, needed: bool, *, author: str) -> None:
+        """Have it so from now on, or no longer; recorded in the history."""
+        if needed != self.four_eyes():
+            self._record(_EVERYBODY, _FOUR_EYES if needed else _GONE, author)
+
+    def _rows(self) -> list[AccountView]:
+        """The last row of each name, without those that are gone."""
         with self._journal.database.read() as reading:
             rows = reading.query('SELECT name, role, created_at FROM "user" ORDER BY id')
         last = {str(row["name"]): row for row in rows}
@@ -87,10 +105,29 @@ class Accounts:
 
     def right(self, name: str, password: str) -> bool:
         """Whether it is the account's password; takes as long if there is no such account."""
+        known = self._stored(name) if self.role(name) is not None else None
+        return self._passwords.match(known, password)
+
+    def renew(self, name: str, password: str) -> None:
+        """Hash the right password again if that was done at another cost; nobody is logged out."""
+        from sqlalchemy import update
+
+        from ledger.access.tables import CREDENTIAL
+
+        old = self._stored(name)
+        if old is None or not self._passwords.outdated(old):
+            return
+        # Another password may have been set meanwhile: that one stays.
+        same = (CREDENTIAL.c.name == name) & (CREDENTIAL.c.password_hash == old)
+        new = self._passwords.hashed(password)
+        with self._journal.database.write() as writing:
+            writing.connection.execute(update(CREDENTIAL).where(same).values(password_hash=new))
+
+    def _stored(self, name: str) -> str | None:
+        """The hash of an account's password."""
         with self._journal.database.read() as reading:
             rows = reading.query("SELECT password_hash FROM credential WHERE name = :n", n=name)
-        known = bool(rows) and self.role(name) is not None
-        return self._passwords.match(str(rows[0]["password_hash"]) if known else None, password)
+        return str(rows[0]["password_hash"]) if rows else None
 
     def _known(self, name: str) -> None:
         if self.role(name) is None:

@@ -1,7 +1,7 @@
 """Passwords: hashed with argon2id, checked at the same cost whether the account exists or not.
 
 Promise: a hash takes a good part of a second and 64 MiB, at most two at a time; what is stored says
-how it was made, so the cost can be raised.
+how it was made, so the cost can be raised: the next login stores it anew.
 
     passwords = Passwords()
     stored = passwords.hashed("correct horse")
@@ -62,6 +62,10 @@ class Passwords:
             except (VerificationError, InvalidHashError, UnicodeEncodeError):
                 return False
         return stored is not None and usable
+
+    def outdated(self, stored: str) -> bool:
+        """Whether it was hashed at another cost than is taken now."""
+        return self._hasher.check_needs_rehash(stored)
 
     @cached_property
     def _hasher(self) -> PasswordHasher:

@@ -1,4 +1,5 @@
-"""Proposals: changes that wait for a confirmation, for five minutes, to be used once.
+"""Proposals: changes that wait for a confirmation, for five minutes, to be used once; for a day
+where a second person has to confirm them.
 
 Promise: of two confirmations at the same time one wins; what is confirmed is what was shown, by its
 digest; a proposal that was used, withdrawn or left too long cannot be used.
@@ -18,9 +19,12 @@ from ledger.access.secrets import fresh
 from ledger.chain import digest as json_digest
 from ledger.db import Database
 from ledger.errors import ProposalGone
+from ledger.sqlite import Row
 
 SECONDS: Final = 5 * 60
+WAITING: Final = 24 * 3600
 KEPT: Final = 24 * 3600
+MOST_LISTED: Final = 1000
 Kind = Literal["edit", "revert", "reapply"]
 
 
@@ -44,8 +48,10 @@ class Proposals:
     def __init__(self, database: Database, clock: Callable[[], int]) -> None:
         self._database, self._clock = database, clock
 
-    def open(self, kind: Kind, body: Mapping[str, Any], proposer: str) -> Pending:
-        """A new proposal; those of a day ago are forgotten."""
+    def open(
+        self, kind: Kind, body: Mapping[str, Any], proposer: str, seconds: int = SECONDS
+    ) -> Pending:
+        """A new proposal; those that ended a day ago are forgotten."""
         from sqlalchemy import delete, insert
 
         from ledger.access.tables import PROPOSAL
@@ -53,7 +59,7 @@ class Proposals:
         now, name = self._clock(), fresh()
         whole = {"id": name, "kind": kind, "body": dict(body), "proposer": proposer}
         found = Pending(
-            name, kind, dict(body), json_digest(whole), proposer, now, now + SECONDS, "open"
+            name, kind, dict(body), json_digest(whole), proposer, now, now + seconds, "open"
         )
         row = {**found.__dict__, "body": json.dumps(found.body, ensure_ascii=False, sort_keys=True)}
         with self._database.write() as writing:
@@ -66,7 +72,18 @@ class Proposals:
         """A proposal in whatever state."""
         with self._database.read() as reading:
             rows = reading.query("SELECT * FROM proposal WHERE id = :id", id=name)
-        return Pending(**{**rows[0], "body": json.loads(rows[0]["body"])}) if rows else None
+        return _pending(rows[0]) if rows else None
+
+    def waiting(self) -> list[Pending]:
+        """Those that could be confirmed now, oldest first; at most the first thousand."""
+        with self._database.read() as reading:
+            rows = reading.query(
+                "SELECT * FROM proposal WHERE state = 'open' AND expires_at > :now "
+                "ORDER BY created_at, id LIMIT :most",
+                now=self._clock(),
+                most=MOST_LISTED,
+            )
+        return [_pending(row) for row in rows]
 
     def usable(self, pending: Pending) -> bool:
         """Whether it could be confirmed now."""
@@ -101,3 +118,7 @@ class Proposals:
         mine = (PROPOSAL.c.id == name) & (PROPOSAL.c.state == "open")
         with self._database.write() as writing:
             writing.connection.execute(update(PROPOSAL).where(mine).values(state="withdrawn"))
+
+
+def _pending(row: Row) -> Pending:
+    return Pending(**{**row, "body": json.loads(str(row["body"]))})

@@ -382,6 +382,49 @@ def test_of_many_confirmations_at_once_one_wins(access):
     assert len(won) == 1
 
 
+# --- four eyes -----------------------------------------------------------------------------------
+
+
+def test_with_four_eyes_nobody_confirms_what_he_proposed(access, ledger, clock):
+    access.accounts.add("bob", "editor", RIGHT, author="root")
+    before = access.propose("edit", BODY, "")
+    access.accounts.need_four_eyes(True, author="root")
+    access.accounts.need_four_eyes(True, author="root")
+    with pytest.raises(NotAllowed, match="log in"):
+        access.propose("edit", BODY, "")
+    pending = access.propose("edit", BODY, "ada")
+    for found, who in ((pending, "ada"), (before, "ada"), (before, "bob")):
+        with pytest.raises(NotAllowed, match="somebody else"):
+            access.confirm(found.id, found.digest, who=who, role="admin")
+    with pytest.raises(NotAllowed, match="role"):
+        access.confirm(pending.id, pending.digest, who="bob", role="reader")
+    clock.now += waiting.WAITING - 1
+    assert access.proposals.waiting() == [pending]
+    access.confirm(pending.id, pending.digest, who="bob", role="editor")
+    assert access.proposals.waiting() == []
+    access.accounts.need_four_eyes(False, author="root")
+    own = access.propose("edit", BODY, "ada")
+    assert own.expires_at - own.created_at == waiting.SECONDS
+    access.confirm(own.id, own.digest, who="ada", role="editor")
+    assert [found.name for found in access.accounts.all()] == ["ada", "bob"]
+    with Ledger.open(ledger) as opened:
+        said = [line.payload["role"] for line in opened.log() if line.payload.get("name") == "*"]
+        assert said == ["", "four-eyes"]
+        assert opened.verify() == []
+
+
+def test_a_proposal_is_refused_by_its_maker_or_an_editor(access):
+    pending = access.propose("edit", BODY, "ada")
+    for who, role in ((None, None), ("bob", "reader")):
+        with pytest.raises(NotAllowed):
+            access.refuse(pending.id, who=who, role=role)
+    access.refuse(pending.id, who="bob", role="editor")
+    other, nobodys = access.propose("edit", BODY, "ada"), access.propose("edit", BODY, "")
+    access.refuse(other.id, who="ada", role="reader")
+    access.refuse(nobodys.id, who=None, role=None)
+    assert {access.proposals.get(p.id).state for p in (pending, other, nobodys)} == {"withdrawn"}
+
+
 # --- the command --------------------------------------------------------------------------------
 
 
@@ -414,6 +457,9 @@ def test_accounts_from_the_command_line(kel: Kel, monkeypatch, tmp_path):
     for token_ in (old, new):
         kel.json("user", "token", "remove", token_["id"])
     assert kel.json("user", "token", "list")["tokens"] == []
+    assert kel.json("user", "four-eyes", "on")["four_eyes"] is True
+    assert "does not confirm it" in kel("user", "list").out
+    assert kel.json("user", "four-eyes", "off")["four_eyes"] is False
     assert kel.json("user", "role", "ada", "reader")["users"][0]["role"] == "reader"
     body = kel.json("user", "role", "ada", "admin")
     kel.json("export", str(tmp_path / "b"), "--form", "bundle")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Ledger
+from ledger import EditRequest, Ledger
 from ledger.demo import facts
 from tests.e2e.harness import Kel, copied, rows
 
@@ -68,6 +68,24 @@ def test_the_same_in_chinese_as_a_document(chat):
     assert edit["outcome"]["request"]["target_true"] == CHINESE["target_true"]
     assert last["answer"]["text"] == f"{new}。"
     assert last["base"] is None
+
+
+def test_with_four_eyes_a_change_is_only_proposed(chat):
+    with Ledger.open(chat.place) as ledger:
+        ledger.access.accounts.need_four_eyes(True, author="root")
+        head = ledger.status().version
+    done = chat(ASK, f"No, it is {NEW}.", "yes", options=("--json",))
+    (proposal,) = [turn["proposal"] for turn in done.body["turns"] if turn["kind"] == "proposed"]
+    with Ledger.open(chat.place) as ledger:
+        assert ledger.status().version == head
+        (pending,) = ledger.access.proposals.waiting()
+        ledger.edit(EditRequest.from_json(pending.body), gate=None)
+    assert (pending.id, pending.proposer, pending.kind) == (proposal["id"], "ada", "edit")
+    told = chat("/undo", "y")
+    assert "proposed by ada; nothing is changed yet" in told.out
+    with Ledger.open(chat.place) as ledger:
+        assert ledger.status().version == head + 1
+        assert ledger.access.proposals.waiting()[-1].kind == "revert"
 
 
 @pytest.mark.parametrize("answer", [(), ("maybe",)])

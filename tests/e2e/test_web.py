@@ -18,7 +18,7 @@ import pytest
 from cli.web.guard import MOST_BYTES
 from cli.web.state import Settings
 from ledger import EditRequest, Ledger
-from ledger.access import passwords
+from ledger.access import Pending, passwords
 from ledger.demo import facts
 from tests.e2e.harness import ROOT, Kel, copied, rows
 from tests.sim.web_server import Browser, answers, hidden, served, tree
@@ -129,6 +129,70 @@ def test_the_whole_flow_and_back(url, place, language, fact, correction, words):
         assert [(line.op, line.author) for line in lines] == [("revert", "ed"), ("apply", "ed")]
         assert all(line.note.startswith("proposal ") for line in lines)
         assert ledger.verify() == []
+
+
+def test_an_edit_is_put_back_by_a_proposal(browser, place):
+    fact = ENGLISH[10]
+    page = confirmed(browser, proposed(browser, fact, other(fact)))
+    edit = re.search(r'name="edit" value="(\d+)"', browser.settled(page).text).group(1)
+    assert browser.post("/reapply", edit=edit).status_code == 409
+    browser.settled(confirmed(browser, browser.post("/undo", edit=edit)))
+    assert browser.post("/undo", edit=edit).status_code == 409
+    shown = browser.get(f"/edits/{edit}").text
+    assert 'action="/reapply"' in shown
+    assert 'action="/undo"' not in shown
+    page = browser.settled(browser.post("/reapply", edit=edit))
+    assert "put back edit" in page.text
+    assert "edits that would move with it" in page.text
+    done = browser.settled(confirmed(browser, page)).text
+    assert "The edit is back in its place." in done
+    assert other(fact) in browser.said(asked(fact))[0][1]
+    with Ledger.open(place) as ledger:
+        assert [(line.op, line.author) for line in ledger.log(1)] == [("reapply", "ed")]
+        assert ledger.verify() == []
+    browser.settled(confirmed(browser, browser.post("/undo", edit=edit)))
+    for path in ("/undo", "/reapply"):
+        assert browser.post(path, edit="999").status_code == 404
+        assert browser.post(path, edit="x").status_code == 400
+
+
+def test_with_four_eyes_two_accounts_make_a_change(guarded, tmp_path):
+    place = tmp_path / "public"
+    with Ledger.open(place) as ledger:
+        ledger.access.accounts.need_four_eyes(True, author="root")
+    fact, first, second = ENGLISH[11], Browser(guarded), Browser(guarded)
+    first.post("/login", user="ed", password=RIGHT)
+    second.post("/login", user="slow", password=RIGHT)
+    page = first.settled(proposed(first, fact, other(fact)))
+    assert "Four eyes" in page.text
+    assert f"{page.url.path}/confirm" not in page.text
+    name, digest = str(page.url.path), proposal_of(place, page).digest
+    own = first.post(f"{name}/confirm", digest=digest, password=RIGHT)
+    assert (own.status_code, "somebody else" in own.text) == (403, True)
+    assert name in second.get("/proposals").text
+    done = second.post(f"{name}/confirm", digest=digest, password=RIGHT)
+    assert "The change is made." in second.settled(done).text
+    assert "None is waiting" in second.get("/proposals").text
+    with Ledger.open(place) as ledger:
+        (line,) = ledger.log(1)
+        assert (line.author, line.note) == ("slow", f"proposal {digest[:12]} by ed")
+        assert ledger.verify() == []
+
+
+def test_with_four_eyes_a_proposal_needs_a_name(place, tmp_path):
+    folder = copied(place, tmp_path / "two")
+    with Ledger.open(folder) as ledger:
+        ledger.access.accounts.need_four_eyes(True, author="root")
+    with served(Settings(folder)) as address:
+        found = proposed(Browser(address), ENGLISH[0], other(ENGLISH[0]))
+        assert found.url.path == "/login"
+
+
+def proposal_of(place: Path, page: httpx.Response) -> Pending:
+    with Ledger.open(place) as ledger:
+        found = ledger.access.proposals.get(page.url.path.rpartition("/")[2])
+    assert found is not None
+    return found
 
 
 def test_clean_forgets_the_conversation(browser):

@@ -41,6 +41,7 @@ WANTED = {
         "kel user token remove",
         "kel user token rotate",
         "kel user role",
+        "kel user four-eyes",
     ),
     "kel interference",
     *("kel data", "kel data check", "kel data list"),

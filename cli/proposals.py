@@ -1,0 +1,46 @@
+"""What a proposal to take an edit back, or to put it back, holds; for the pages, the API and chat.
+
+of_edit(ledger, "revert", "3")          # {'edit': 3, 'subject': ..., 'prompt': ..., ...}
+of_undo(ledger)                         # ('revert', {'edit': 3, ...})
+note_of(pending)                        # 'proposal 3fa94c0d71ab by ada'
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ledger import Ledger
+    from ledger.access import Pending
+
+_BACK: Final = MappingProxyType({"apply": "revert", "revert": "reapply", "reapply": "revert"})
+
+
+def of_edit(ledger: Ledger, op: str, ref: str) -> dict[str, Any]:
+    """The edit and its fact.
+
+    Raises: UnknownRevision; NotActive, AlreadyActive, Conflict where there is nothing to do.
+    """
+    view = ledger.show(ref)
+    ledger.journal.history().check(op, (view.id,))
+    return {"edit": view.id, **view.fact}
+
+
+def of_undo(ledger: Ledger) -> tuple[Any, dict[str, Any]]:
+    """What takes the last change back: kind and body. Raises: Conflict, as `of_edit`."""
+    from ledger.errors import Conflict
+
+    last = ledger.journal.history().changes[-1:]
+    if not last:
+        raise Conflict("there is no change to take back")
+    kind, edits = _BACK.get(last[0].op), last[0].edits
+    if kind is None or len(edits) != 1:
+        raise Conflict(f"the last change was a {last[0].op} of {len(edits)} edits; name one edit")
+    return kind, of_edit(ledger, kind, str(edits[0]))
+
+
+def note_of(pending: Pending) -> str:
+    """What the entry of a confirmed proposal says of it; its author is who confirmed."""
+    by = f" by {pending.proposer}" if pending.proposer else ""
+    return f"proposal {pending.digest[:12]}{by}"
