@@ -234,7 +234,7 @@ def test_a_proposal_is_confirmed_once_with_the_right_password_and_role(browser, 
     assert confirmed(browser, page, digest="0" * 64).status_code == 409
     with Ledger.open(place) as ledger:
         assert ledger.status().head == head
-    assert confirmed(browser, page).status_code == 200
+    assert browser.settled(confirmed(browser, page)).status_code == 200
     assert confirmed(browser, page).status_code == 409
     assert browser.post("/proposals/nothing/confirm", digest="x").status_code == 404
 
