@@ -50,6 +50,7 @@ COMMANDS = MappingProxyType(
         "bisect": "bisect",
         "interference": "interference",
         "verify": "verify",
+        "repair": "repair",
         "export": "export",
         "audit": "audit:audit",
         "identify": "audit:identify",

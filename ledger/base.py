@@ -114,7 +114,10 @@ def find_again(record: ModelRecord, place: Path | None) -> Path:
     if record.base_id not in EMBEDDED and recorded.is_dir():
         return recorded
     if record.base_id not in EMBEDDED and record.revision is None:
-        raise BaseMismatch(f"the base folder {recorded} is gone; bring it back to that place")
+        raise BaseMismatch(
+            f"the base folder {recorded} is gone; bring it back to that place, or say where it "
+            "lies now with `kel repair --base DIR`"
+        )
     return locate(record.base_id, revision=record.revision).folder
 
 

@@ -31,6 +31,7 @@ from store import gc
 
 if TYPE_CHECKING:
     from ledger.ageing import HistoryView
+    from ledger.repair import RepairView
 
 GRACE_SECONDS = 14 * 24 * 3600.0
 
@@ -258,6 +259,17 @@ class Ledger(AnalysingLedger, BranchedLedger, TalkingLedger):
         from ledger.catalogue import methods
 
         return methods(self.journal.model(), self.folder.base_place())
+
+    def repair(self, *, objects: Path | None = None, base: Path | None = None) -> RepairView:
+        """Put lost objects back from the copy that holds `objects/`; note where the base lies now.
+
+        Raises: InvalidInput, BaseMismatch, StoreReadError, StoreWriteError.
+        """
+        from ledger.repair import RepairView, place_base, put_back
+
+        place = None if base is None else place_base(self.folder, self.journal.model(), base)
+        back = ((), ()) if objects is None else put_back(self.journal, self.store, objects)
+        return RepairView(*back, place)
 
     def gc(self, dry_run: bool = False, grace_seconds: float = GRACE_SECONDS) -> GcView:
         """Delete objects no row refers to, older than the grace period, under the write lock."""

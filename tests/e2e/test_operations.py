@@ -1,8 +1,7 @@
-"""The procedures of docs/operations.md, done as they are written."""
+"""The procedures of docs/operations.md that need a server; the others: test_procedures.py."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -50,20 +49,6 @@ def test_a_ledger_moves_to_a_server_and_back(kel: Kel, server: Server, ledger: P
     (ledger / "ledger.url").unlink()
     assert kel.json("tag")["tags"]["there"] == kel.json("status")["version"]
     assert kel.json("verify")["ok"]
-
-
-def test_a_backup_is_restored_and_verified(kel: Kel, bare: Kel, ledger: Path, tmp_path: Path):
-    backups, restored = tmp_path / "backups", tmp_path / "restored"
-    backups.mkdir()
-    assert kel("db", "backup", str(backups / "a.db")).status == 0
-    shutil.copytree(ledger / "objects", backups / "objects")
-    restored.mkdir()
-    shutil.copy(backups / "a.db", restored / "ledger.db")
-    shutil.copytree(backups / "objects", restored / "objects")
-    again = Kel(restored)
-    assert again.json("verify", "--weights")["ok"]
-    assert again.json("status")["head"] == kel.json("status")["head"]
-    kel.refused(5, "db", "backup", str(backups / "a.db"), says=["exists already"])
 
 
 @pytest.mark.parametrize(

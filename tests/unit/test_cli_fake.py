@@ -36,6 +36,7 @@ from ledger.evaluation.gates import Gate
 from ledger.facts import FactView, KnownView
 from ledger.rebasing.views import Dispute, RebaseRow, RebaseView
 from ledger.released import ExportView, ImportView, PushView
+from ledger.repair import RepairView
 from ledger.views import (
     AnalysisView,
     Answer,
@@ -456,6 +457,9 @@ class FakeLedger:
     def methods(self):
         view = MethodView("rome", "Meng", "rank one", "exact", {"layer": 3, "x": [1, 2]}, "table")
         return self._do("methods", [view])
+
+    def repair(self, *, objects=None, base=None):
+        return self._do("repair", RepairView((SHA,), (), None), objects, base)
 
     def gc(self, dry_run=False, grace_seconds=0):
         return self._do("gc", GcView((SHA,), ("tmp/x",), 512, dry_run), dry_run)

@@ -97,6 +97,7 @@ CASES = [
     (("lens", "Ada lives in"), "lens", ANALYSIS),
     (("activations", "Ada lives in"), "activations", ANALYSIS),
     (("layers", "--stored", "9"), "layers", ANALYSIS),
+    (("repair", "--objects", "."), "repair", "schema repaired lost base"),
     (("gc",), "gc", "schema objects temps bytes dry_run"),
     (("demo",), "demo", "schema directory lines"),
     (("demo", "facts"), "demo.facts", "schema facts"),

@@ -57,6 +57,7 @@ WANTED = {
         *("kel db", "kel db current", "kel db check", "kel db upgrade", "kel db backup"),
         *("kel db copy", "kel db attach"),
         "kel gc",
+        "kel repair",
         "kel doctor",
         *("kel bench", "kel bench run", "kel bench table", "kel bench plot"),
         "kel demo",

@@ -23,6 +23,7 @@ from ledger.facts import FactView
 from ledger.fields import Record
 from ledger.models import METADATA
 from ledger.rebasing.views import RebaseView
+from ledger.repair import RepairView
 from ledger.runs.running import RunView
 from ledger.verify import Finding
 
@@ -69,6 +70,7 @@ DOCUMENTS = {
     "kel.stats/1": views.StatsView,
     "kel.methods/1": views.MethodView,
     "kel.gc/1": views.GcView,
+    "kel.repair/1": RepairView,
     "kel.doctor/1": DoctorView,
     "kel.db.current/1`, `kel.db.upgrade/1`, `kel.db.attach/1": moving.DatabaseView,
     "kel.db.copy/1`, `kel.db.backup/1": moving.CopyView,
