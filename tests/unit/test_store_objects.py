@@ -39,6 +39,7 @@ def store(tmp_path):
 def overwrite(store, oid, data):
     store.path(oid).chmod(0o644)
     store.path(oid).write_bytes(data)
+    store.path(oid).chmod(0o444)  # as it was: what rots keeps its rights
 
 
 def test_what_was_put_is_got_and_listed(store):
