@@ -196,17 +196,22 @@ def test_a_damaged_database_is_replaced_by_its_backup(kel: Kel, damage: str):
     assert kel.json("status")["head"] == head
 
 
-def test_a_token_is_exchanged(kel: Kel, monkeypatch: pytest.MonkeyPatch):
+def test_a_token_is_exchanged(kel: Kel):
+    procedure = Procedure("Another key for a program")
     with Ledger.open(kel.place) as ledger:
         ledger.access.accounts.add("ada", "reader", "correct horse", author="root")
         old = ledger.access.tokens.add("ada", "laptop", "read")
         (listed,) = ledger.access.tokens.all()
-    shown, made, _ = Procedure("Another key for a program").run(0, ID=listed.id)
+    shown, made = procedure.run(0, ID=listed.id)
     assert listed.id in shown.out
-    new = made.out.strip()
+    new = made.out.split()[0]
+    with Ledger.open(kel.place) as ledger:
+        both = [ledger.access.tokens.holder(secret) for secret in (old, new)]
+    assert [token.scope for token in both] == ["read", "read"]
+    procedure.run(1, ID=listed.id)
     with Ledger.open(kel.place) as ledger:
         assert ledger.access.tokens.holder(old) is None
-        assert ledger.access.tokens.holder(new).scope == "read"
+        assert ledger.access.tokens.holder(new) == both[1]
     assert new not in kel("user", "token", "list").out
 
 
