@@ -3,7 +3,8 @@
 The old ledger is made without a gate until so many edits are active, so that nothing is picked;
 the rebase has the default gate, and a fact survives that passes it and holds at the end.
 
-python -m bench.rebase --facts 50 --method memit --batch 10 --set v_lr=0.1
+python -m bench.rebase --facts 50 --method memit --batch 10
+python -m bench.rebase --facts 50 --method rome --batch 1 --by memit
 """
 
 from __future__ import annotations
@@ -52,18 +53,22 @@ def main() -> None:
     parser.add_argument("--facts", type=int, default=50)
     parser.add_argument("--method", default="memit")
     parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--by", metavar="METHOD", help="another method for the rebase, one by one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", dest="assigned", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--corpus", type=Path, help="--set and --corpus: as of kel rebase")
     given = vars(parser.parse_args())
     overrides = assignments(given.pop("assigned"))
-    options = RebaseOptions(overrides=overrides, corpus=given.pop("corpus"))
+    method = given.pop("by")
+    options = RebaseOptions(method=method, overrides=overrides, corpus=given.pop("corpus"))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="kel-bench-") as folder:
         view = rebased(Path(folder), options=options, **given)
     for line in report(view):
         print(line)
-    told = ", ".join(f"{name} {value}" for name, value in {**given, **overrides}.items())
+    told = ", ".join(
+        f"{n} {v}" for n, v in {**given, "by": method or "the same", **overrides}.items()
+    )
     print(f"{told}, {time.perf_counter() - started:.0f} s")
 
 

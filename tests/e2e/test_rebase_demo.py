@@ -18,7 +18,7 @@ from tests.e2e.harness import QUICK, ROOT, SETTINGS, picture
 @pytest.mark.slow
 def test_nine_of_ten_facts_survive_the_way_from_llama_to_gpt2(tmp_path):
     """Of facts that nothing was chosen on."""
-    options = RebaseOptions(overrides={"v_lr": 0.1})
+    options = RebaseOptions()
     view = rebased(tmp_path, facts=50, method="memit", batch=10, seed=0, options=options)
     assert view.facts >= 49
     assert view.facts - view.counts["failed"] - view.counts["lost"] >= 0.9 * view.facts
