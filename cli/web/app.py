@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import Depends, FastAPI, Request
@@ -25,8 +26,10 @@ from cli.errors import ApiError, LoginNeeded
 from cli.web import api, changing, chatting, checking, entering, reading
 from cli.web.answers import body
 from cli.web.guard import SAFE, Guard
-from cli.web.pages import LOGIN, failed, here, see, state_of, visitor_of
+from cli.web.pages import LOGIN, failed, here, see, state_of, told, visitor_of
 from cli.web.state import Settings, State
+
+MISSING: Final = 404
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -76,8 +79,7 @@ def _admitted(request: Request) -> None:
 async def _to_login(request: Request, _error: Exception) -> Response:
     if reading.twin(request):
         return JSONResponse({"error": "log in first: this needs an account"}, 401)
-    place = here(request) if request.method in SAFE else "/"
-    return see(f"/login?next={quote(place)}")
+    return see(f"/login?next={quote(here(request))}")
 
 
 async def _wrong(request: Request, error: Exception) -> Response:
@@ -94,7 +96,8 @@ async def _refused(request: Request, error: Exception) -> Response:
         raise error
     if request.url.path.startswith("/v1/"):
         return api.shaped(error.status_code, str(error.detail), "invalid_request_error", None)
-    return failed(request, error.status_code, str(error.detail))
+    message = told(request, "not_found") if error.status_code == MISSING else str(error.detail)
+    return failed(request, error.status_code, message)
 
 
 async def _unexpected(request: Request, _error: Exception) -> Response:

@@ -9,6 +9,7 @@ is undone, and an edit put back, by another proposal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -16,8 +17,9 @@ from starlette.responses import Response
 
 from cli.errors import LoginNeeded, Overloaded, known
 from cli.proposals import of_edit
-from cli.web.pages import failed, page, remembered, see, state_of, visitor_of
-from cli.web.proposing import opened, preview_of, started
+from cli.web.jobs import Job
+from cli.web.pages import failed, page, remembered, see, state_of, told, visitor_of
+from cli.web.proposing import change_of, check_seen, opened, preview_of, started
 
 router = APIRouter()
 Text = Annotated[str, Form(max_length=10_000)]
@@ -56,13 +58,22 @@ def propose(
         failure = known(error)
         if failure is None:
             raise
-        return failed(request, 400, failure.message)
+        typed = {"subject": subject, "prompt": prompt}
+        typed |= {"target_new": target_new, "target_true": target_true}
+        return _uncorrected(request, instead, failure.message, typed)
     if instead:
         try:
             state.access.refuse(instead, who=visitor.name, role=visitor.role)
         except NotAllowed as error:
             return failed(request, 403, str(error))
     return _opened(request, "edit", edit.to_json())
+
+
+def _uncorrected(request: Request, instead: str, message: str, typed: dict[str, str]) -> Response:
+    """What was typed, to be corrected further, if it was to replace a proposal."""
+    if state_of(request).access.proposals.get(instead) is None:
+        return failed(request, 400, message)
+    return _shown(request, instead, 400, message, typed=typed)
 
 
 @router.post("/undo")
@@ -127,27 +138,47 @@ def confirm(
     request: Request, name: str, digest: Text = "", user: Text = "", password: Text = ""
 ) -> Response:
     """Use the proposal: with a password, once."""
-    from ledger.errors import NotAllowed, ProposalGone, TooManyAttempts
+    from ledger.errors import NotAllowed, ProposalGone, StaleVersion, TooManyAttempts
 
-    state, visitor = state_of(request), visitor_of(request)
-    pending = state.access.proposals.get(name)
-    if pending is None or pending.digest != digest or not state.access.proposals.usable(pending):
-        return _shown(request, name, 409)
+    visitor = visitor_of(request)
     who = visitor.name or user
     try:
-        role = state.access.sign_in(who, password, address=visitor.address)
-        job = started(state, name, digest, who=who, role=role, owner=visitor.key)
+        job = _confirmed(request, name, digest, who, password)
     except TooManyAttempts as error:
-        found = _shown(request, name, 429, str(error))
+        found = _shown(request, name, 429, str(error), user=who)
         found.headers["retry-after"] = str(error.seconds)
         return found
     except NotAllowed as error:
-        return _shown(request, name, 403, str(error))
+        return _shown(request, name, 403, str(error), user=who)
+    except StaleVersion:
+        return _shown(request, name, 409, told(request, "moved"), user=who)
     except ProposalGone:
         return _shown(request, name, 409)
     except Overloaded as error:
         return failed(request, 503, str(error), wait=5)
     return remembered(request, see(f"/changes/{job.id}"), visitor)
+
+
+def _confirmed(request: Request, name: str, digest: str, who: str, password: str) -> Job:
+    """The change of a proposal, queued.
+
+    Raises: ProposalGone, NotAllowed, TooManyAttempts, StaleVersion, Overloaded.
+    """
+    from ledger.errors import NotAllowed, ProposalGone, TooManyAttempts
+
+    state, visitor = state_of(request), visitor_of(request)
+    pending = state.access.proposals.get(name)
+    if pending is None or pending.digest != digest or not state.access.proposals.usable(pending):
+        raise ProposalGone("the proposal cannot be used")
+    try:
+        role = state.access.sign_in(who, password, address=visitor.address)
+    except TooManyAttempts:
+        raise
+    except NotAllowed as error:
+        raise NotAllowed(told(request, "wrong_login")) from error
+    state.access.allow(role, "editor")
+    check_seen(state, pending, visitor.key)
+    return started(state, name, digest, who=who, role=role, owner=visitor.key)
 
 
 @router.get("/changes/{name}")
@@ -159,7 +190,16 @@ def change(request: Request, name: str) -> Response:
     return page(request, "change.html", job=job)
 
 
-def _shown(request: Request, name: str, status: int = 200, message: str = "") -> Response:
+def _shown(
+    request: Request,
+    name: str,
+    status: int = 200,
+    message: str = "",
+    *,
+    user: str = "",
+    typed: Mapping[str, str] | None = None,
+) -> Response:
+    """The page of a proposal; with the name, or the correction, that was typed into it."""
     state = state_of(request)
     pending = state.access.proposals.get(name)
     if pending is None:
@@ -170,7 +210,11 @@ def _shown(request: Request, name: str, status: int = 200, message: str = "") ->
         status,
         pending=pending,
         job=preview_of(state, pending),
+        change=change_of(state, pending),
         usable=state.access.proposals.usable(pending),
         two=state.access.accounts.four_eyes(),
         message=message,
+        user=user,
+        typed=typed,
+        here=f"/proposals/{name}",
     )

@@ -37,9 +37,26 @@ Text = Annotated[str, Form()]
 @router.get("/")
 def chat(request: Request) -> Response:
     """The conversation."""
+    return _shown(request)
+
+
+def _shown(
+    request: Request, status: int = 200, problem: str = "", draft: str = "", wait: int | None = None
+) -> Response:
+    """The page; with a message that could not be sent, so that nobody writes it again."""
     state, visitor = state_of(request), visitor_of(request)
-    talk = state.talks.seen(visitor.key)
-    found = page(request, "chat.html", talk=talk, visitor=visitor, examples=_examples(state))
+    found = page(
+        request,
+        "chat.html",
+        status,
+        talk=state.talks.seen(visitor.key),
+        visitor=visitor,
+        examples=_examples(state),
+        problem=problem,
+        draft=draft,
+    )
+    if wait is not None:
+        found.headers["retry-after"] = str(wait)
     return remembered(request, found, visitor)
 
 
@@ -57,7 +74,7 @@ def say(
     state, visitor = state_of(request), visitor_of(request)
     talk, text = state.talks.of(visitor.key), message.strip()
     if not text or len(text) > LONGEST:
-        return failed(request, 400, f"a message has 1 to {LONGEST} characters")
+        return _shown(request, 400, f"a message has 1 to {LONGEST} characters", message)
     if text in CLEAN:
         talk.clean()
         return remembered(request, see("/"), visitor)
@@ -68,9 +85,9 @@ def say(
         answers = () if proposal else _asked(state, talk, visitor.key, text)
     except UnknownRevision as error:
         talk.at = "HEAD"
-        return failed(request, 404, str(error))
+        return _shown(request, 404, str(error), text)
     except Overloaded as error:
-        return failed(request, 503, str(error), wait=5)
+        return _shown(request, 503, str(error), text, wait=5)
     talk.add(WebTurn(text, answers, proposal))
     return remembered(request, see("/"), visitor)
 
@@ -158,8 +175,9 @@ async def _stream(request: Request, job: Job) -> AsyncIterator[str]:
 
 
 def _ending(request: Request, job: Job) -> str:
-    """What stands where a job ended."""
-    return rendered(request, "ending.html", job=job)
+    """What stands where a job ended; after a change, the version at the top is another one."""
+    version = rendered(request, "version.html", swapped=True) if job.kind == "change" else ""
+    return version + rendered(request, "ending.html", job=job)
 
 
 def sent(name: str, data: str) -> str:

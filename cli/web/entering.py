@@ -8,9 +8,10 @@ Promise: a session gets a new name at every login; where it leads afterwards is 
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from cli.web.pages import (
     CHAT,
@@ -22,6 +23,7 @@ from cli.web.pages import (
     see,
     set_cookie,
     state_of,
+    told,
     visitor_of,
 )
 from cli.web.texts import LANGUAGES
@@ -33,7 +35,17 @@ Text = Annotated[str, Form()]
 @router.get("/login")
 def form(request: Request, next: str = "/") -> Response:
     """The form."""
-    return page(request, "login.html", message="", place=local(next))
+    return _form(request, 200, local(next))
+
+
+def _form(
+    request: Request, status: int, place: str, message: str = "", user: str = ""
+) -> HTMLResponse:
+    """The form, with the name that was typed; its address is that of the empty form."""
+    address = f"/login?next={quote(place)}"
+    return page(
+        request, "login.html", status, message=message, place=place, user=user, here=address
+    )
 
 
 @router.post("/login")
@@ -46,11 +58,11 @@ def enter(request: Request, user: Text = "", password: Text = "", place: Text = 
     try:
         state.access.sign_in(user, password, address=visitor.address)
     except TooManyAttempts as error:
-        found = page(request, "login.html", 429, message=str(error), place=local(place))
+        found = _form(request, 429, local(place), str(error), user)
         found.headers["retry-after"] = str(error.seconds)
         return found
-    except NotAllowed as error:
-        return page(request, "login.html", 403, message=str(error), place=local(place))
+    except NotAllowed:
+        return _form(request, 403, local(place), told(request, "wrong_login"), user)
     _leave(request)
     response, chat = see(local(place)), fresh()
     state.talks.move(visitor.key, digest(chat))

@@ -21,6 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from cli.layout import fact, number, numbers, valid, when
+from cli.web.guard import SAFE
 from cli.web.state import State
 from cli.web.texts import LANGUAGES, preferred, words
 
@@ -79,16 +80,21 @@ def _environment() -> Environment:
     return made
 
 
+def told(request: Request, key: str) -> str:
+    """A text in the visitor's language."""
+    return words(language_of(request))[key]
+
+
 def rendered(request: Request, template: str, **values: Any) -> str:
     """A template with what all of them need."""
     language = language_of(request)
     values.setdefault("visitor", visitor_of(request))
+    values.setdefault("here", here(request))
     made = _environment().get_template(template)
     return made.render(
         t=words(language),
         lang=language,
         head=state_of(request).head(),
-        here=here(request),
         **values,
     )
 
@@ -112,7 +118,9 @@ def see(place: str) -> RedirectResponse:
 
 
 def here(request: Request) -> str:
-    """The address of the page within this site."""
+    """The address of the page within this site; of what a form was sent to, the first page."""
+    if request.method not in SAFE:
+        return "/"
     query = request.url.query
     return f"{request.url.path}?{query}" if query else request.url.path
 

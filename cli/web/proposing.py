@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cli.errors import Overloaded
 from cli.proposals import note_of
 from cli.web.jobs import Job
-from cli.web.state import State
+from cli.web.state import State, remember
 
 if TYPE_CHECKING:
     from ledger import Ledger
@@ -28,12 +28,17 @@ def opened(state: State, kind: Any, body: dict[str, Any], proposer: str, owner: 
     """A new proposal with its preview on the way. Raises: NotAllowed, Overloaded."""
     pending = state.access.propose(kind, body, proposer)
     try:
-        job = state.worker.submit("preview", owner, lambda le, job: _preview(le, job, pending))
+        _look(state, pending, owner)
     except Overloaded:
         state.access.proposals.withdraw(pending.id)
         raise
-    state.preview_of(pending.id, job.id)
     return pending
+
+
+def _look(state: State, pending: Pending, owner: str) -> None:
+    """Have it found out what a proposal would do. Raises: Overloaded."""
+    job = state.worker.submit("preview", owner, lambda le, job: _preview(le, job, pending))
+    remember(state.previews, pending.id, job.id)
 
 
 def preview_of(state: State, pending: Pending) -> Job | None:
@@ -41,10 +46,33 @@ def preview_of(state: State, pending: Pending) -> Job | None:
     return state.worker.find(state.previews.get(pending.id, ""))
 
 
+def change_of(state: State, pending: Pending) -> Job | None:
+    """The job that a proposal was confirmed for, while it is remembered."""
+    return state.worker.find(state.changes.get(pending.id, ""))
+
+
+def check_seen(state: State, pending: Pending, owner: str) -> None:
+    """Refuse what was found out at another version than the head, and have it found out anew.
+
+    Raises: StaleVersion, Overloaded.
+    """
+    from ledger.errors import StaleVersion
+
+    job, now = preview_of(state, pending), state.head().version
+    if job is None or job.result is None:
+        return
+    seen = int(getattr(job.result, "outcome", job.result).version)
+    if seen != now:
+        _look(state, pending, owner)
+        raise StaleVersion(seen, now)
+
+
 def started(state: State, name: str, digest: str, *, who: str, role: str | None, owner: str) -> Job:
     """Use a proposal and queue its change. Raises: NotAllowed, ProposalGone, Overloaded."""
     taken = state.access.confirm(name, digest, who=who, role=role)
-    return state.worker.submit("change", owner, lambda le, job: _change(le, job, taken, who))
+    job = state.worker.submit("change", owner, lambda le, job: _change(le, job, taken, who))
+    remember(state.changes, name, job.id)
+    return job
 
 
 # --- in the worker's thread -----------------------------------------------------------------------

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ledger.views import StatusView
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+MOST_REMEMBERED: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class State:
     talks: Talks = field(default_factory=Talks)
     looking: threading.Lock = field(default_factory=threading.Lock)  # held by a long look
     previews: dict[str, str] = field(default_factory=dict)  # proposal -> job
+    changes: dict[str, str] = field(default_factory=dict)  # proposal -> job
 
     @classmethod
     def opened(cls, settings: Settings) -> State:
@@ -89,13 +91,14 @@ class State:
         status = self.status()
         return Head(status.base.id, status.version, status.head, status.base.chat)
 
-    def preview_of(self, proposal: str, job: str) -> None:
-        """Remember which job previews a proposal; the oldest are forgotten."""
-        while len(self.previews) >= 1000:
-            self.previews.pop(next(iter(self.previews)), None)
-        self.previews[proposal] = job
-
     def close(self) -> None:
         """Stop the worker, close the ledger."""
         self.worker.close()
         self.ledger.close()
+
+
+def remember(jobs: dict[str, str], proposal: str, job: str) -> None:
+    """Remember which job belongs to a proposal; the oldest are forgotten."""
+    while len(jobs) >= MOST_REMEMBERED:
+        jobs.pop(next(iter(jobs)), None)
+    jobs[proposal] = job
