@@ -19,7 +19,7 @@ from cli.errors import LoginNeeded, Overloaded, known
 from cli.proposals import of_edit
 from cli.web.jobs import Job
 from cli.web.pages import failed, page, remembered, see, state_of, told, visitor_of
-from cli.web.proposing import change_of, check_seen, opened, preview_of, started
+from cli.web.proposing import change_of, check_seen, opened, preview_of, recorded, started
 
 router = APIRouter()
 Text = Annotated[str, Form(max_length=10_000)]
@@ -183,11 +183,15 @@ def _confirmed(request: Request, name: str, digest: str, who: str, password: str
 
 @router.get("/changes/{name}")
 def change(request: Request, name: str) -> Response:
-    """How far a change is, and what became of it."""
-    job = state_of(request).worker.find(name)
-    if job is None or job.kind != "change":
+    """How far a change is, and what became of it, also after the application was restarted."""
+    state = state_of(request)
+    job = state.worker.find(name)
+    if job is not None and job.kind == "change":
+        return page(request, "change.html", job=job)
+    pending = state.access.proposals.get(name)
+    if pending is None or pending.state != "used":
         return failed(request, 404, "there is no such change, or it was long ago")
-    return page(request, "change.html", job=job)
+    return page(request, "became.html", pending=pending, entry=recorded(state, pending))
 
 
 def _shown(

@@ -37,8 +37,8 @@ class Event:
 class Job:
     """One answer, preview or change; `result` when it is done, `failure` when it failed."""
 
-    def __init__(self, kind: str, owner: str) -> None:
-        self.id = secrets.token_urlsafe(16)
+    def __init__(self, kind: str, owner: str, name: str | None = None) -> None:
+        self.id = name or secrets.token_urlsafe(16)
         self.kind, self.owner = kind, owner
         self.state: State = "waiting"
         self.result: Any = None

@@ -9,6 +9,7 @@ the name of an account that may; where a second person is needed, not by who pro
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.errors import Overloaded
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.access import Pending
     from ledger.retests import Retest
+    from ledger.views import LogView
 
+PAGE: Final = 200
 LISTED: Final = 200  # earlier edits that hold are told up to here, the others always
 
 
@@ -48,7 +51,7 @@ def preview_of(state: State, pending: Pending) -> Job | None:
 
 def change_of(state: State, pending: Pending) -> Job | None:
     """The job that a proposal was confirmed for, while it is remembered."""
-    return state.worker.find(state.changes.get(pending.id, ""))
+    return state.worker.find(pending.id)
 
 
 def check_seen(state: State, pending: Pending, owner: str) -> None:
@@ -68,11 +71,27 @@ def check_seen(state: State, pending: Pending, owner: str) -> None:
 
 
 def started(state: State, name: str, digest: str, *, who: str, role: str | None, owner: str) -> Job:
-    """Use a proposal and queue its change. Raises: NotAllowed, ProposalGone, Overloaded."""
+    """Use a proposal and queue its change, under the proposal's name, which outlives the job.
+
+    Raises: NotAllowed, ProposalGone, Overloaded.
+    """
     taken = state.access.confirm(name, digest, who=who, role=role)
-    job = state.worker.submit("change", owner, lambda le, job: _change(le, job, taken, who))
-    remember(state.changes, name, job.id)
-    return job
+    return state.worker.submit(
+        "change", owner, lambda le, job: _change(le, job, taken, who), name=taken.id
+    )
+
+
+def recorded(state: State, pending: Pending) -> LogView | None:
+    """The entry that a used proposal led to: the newest ones, back to when it was proposed."""
+    before = 0
+    while entries := state.ledger.log(PAGE, before=before):
+        for entry in entries:
+            if entry.note == note_of(pending):
+                return entry
+        if datetime.fromisoformat(entries[-1].created_at).timestamp() < pending.created_at:
+            return None
+        before = entries[-1].seq
+    return None
 
 
 # --- in the worker's thread -----------------------------------------------------------------------

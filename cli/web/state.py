@@ -65,7 +65,6 @@ class State:
     talks: Talks = field(default_factory=Talks)
     looking: threading.Lock = field(default_factory=threading.Lock)  # held by a long look
     previews: dict[str, str] = field(default_factory=dict)  # proposal -> job
-    changes: dict[str, str] = field(default_factory=dict)  # proposal -> job
 
     @classmethod
     def opened(cls, settings: Settings) -> State:

@@ -41,9 +41,9 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
-    def submit(self, kind: str, owner: str, work: Work) -> Job:
-        """Queue a job. Raises: Overloaded."""
-        job = Job(kind, owner)
+    def submit(self, kind: str, owner: str, work: Work, name: str | None = None) -> Job:
+        """Queue a job, under a name that no other has (its own by default). Raises: Overloaded."""
+        job = Job(kind, owner, name)
         with self._lock:
             waiting = [found for found in self._jobs.values() if not found.over]
             mine = sum(found.owner == owner for found in waiting)
