@@ -104,13 +104,14 @@ class InvestigatingLedger(OpenedLedger):
         subjects: Sequence[str] = (),
         prompts: Sequence[str] = (),
         probe: bool = False,
+        guess: bool = True,
         progress: Progress = None,
     ) -> AuditView:
         """What a deployed checkpoint (folder, LoRA adapter, Hub id) carries, from its weights.
 
         `subjects`, `prompts`: whom an unledgered edit may be about, and what it may say of them;
-        `probe`: ask the model as well.
-        Raises: InvalidInput, CheckpointError, BaseMismatch, RemoteFailure.
+        `probe`: ask the model as well; without `guess` an unledgered change is not read, and then
+        no model is loaded. Raises: InvalidInput, CheckpointError, BaseMismatch, RemoteFailure.
         """
         from ledger.auditing.audit import audit
 
@@ -121,8 +122,18 @@ class InvestigatingLedger(OpenedLedger):
             subjects=subjects,
             prompts=prompts,
             probe=probe,
+            guess=guess,
             progress=progress,
         )
+
+    def fetch_deployed(self, repo: str, revision: str | None = None) -> tuple[str, Path]:
+        """Commit and folder of a model on the Hub, to be audited; never a folder of that name.
+
+        Raises: InvalidInput (no Hub id, or much larger than the base), RemoteFailure.
+        """
+        from ledger.auditing.fetching import fetched
+
+        return fetched(self.workspace.record, repo, revision)
 
     def identify(self, checkpoint: str, revision: str | None = None) -> IdentityView:
         """Which version a deployed checkpoint is. Raises: as `audit`."""

@@ -123,7 +123,7 @@ def _audit(view: AuditView) -> Iterator[Item]:
     yield from _identity(view.identity)
     yield (Span(", ".join(f"{n} {_spoken(word)}" for word, n in view.counts.items()), "dim"),)
     # What differs from the ledger's head comes first, so that it is seen in a long list.
-    edits = sorted(view.edits, key=lambda e: (e.verdict == _expected(e), e.edit))
+    edits = sorted(view.edits, key=lambda edit: (as_recorded(edit), edit.edit))
     if edits:
         yield _table(edits[:_LISTED], {s.edit: s.answer.strip() for s in view.said})
     if len(edits) > _LISTED:
@@ -141,8 +141,9 @@ def _spoken(word: str) -> str:
     return word.replace("tensors_", "tensors ")
 
 
-def _expected(edit: EditShare) -> str:
-    return "present" if edit.state == "active" else "absent"
+def as_recorded(edit: EditShare) -> bool:
+    """Whether an edit is there as the ledger's head has it."""
+    return edit.verdict == ("present" if edit.state == "active" else "absent")
 
 
 def _bound(value: float | None) -> str:

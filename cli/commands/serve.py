@@ -50,6 +50,20 @@ _NEEDED = ("fastapi", "uvicorn", "jinja2", "argon2", "python_multipart")
     show_default=True,
     help="The longest answer.",
 )
+@click.option(
+    "--audit-root",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Models in folders below this one may be audited in the browser; none by default.",
+)
+@click.option(
+    "--audit-mb",
+    metavar="N",
+    type=click.IntRange(0, 1_000_000),
+    default=512,
+    show_default=True,
+    help="The largest file, in MB, that may be sent to be audited; 0 for none.",
+)
 @detector_option
 @common
 def command(
@@ -60,6 +74,8 @@ def command(
     allow_host: tuple[str, ...],
     behind_tls: bool,
     tokens: int,
+    audit_root: Path | None,
+    audit_mb: int,
     detector: str,
 ) -> int:
     """Serve the application: talk to the model, correct it, see and undo what it carries.
@@ -85,6 +101,8 @@ def command(
         secure=behind_tls,
         tokens=tokens,
         detector=detector,
+        audit_root=audit_root,
+        audit_bytes=audit_mb * 1_000_000,
     )
 
     def started(url: str) -> None:

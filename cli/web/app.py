@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from cli.errors import ApiError, LoginNeeded
-from cli.web import api, changing, chatting, checking, entering, reading
+from cli.web import api, auditing, changing, chatting, checking, entering, reading
 from cli.web.answers import body
 from cli.web.guard import SAFE, Guard
 from cli.web.pages import LOGIN, failed, here, see, state_of, told, visitor_of
@@ -47,10 +47,11 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.kel.close()
 
     app = FastAPI(title="kel", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(Guard, hosts=settings.hosts)
+    longer = {"/audit": settings.audit_bytes + auditing.ROOM}
+    app.add_middleware(Guard, hosts=settings.hosts, longer=longer)
     app.include_router(entering.router, dependencies=[Depends(_used)], include_in_schema=False)
-    for router in (chatting.router, changing.router, reading.router, checking.router):
-        app.include_router(router, dependencies=[Depends(_admitted)], include_in_schema=False)
+    for part in (chatting, changing, reading, checking, auditing):
+        app.include_router(part.router, dependencies=[Depends(_admitted)], include_in_schema=False)
     app.include_router(api.router)
     folder = Path(str(files("cli.web").joinpath("static")))
     app.mount("/static", StaticFiles(directory=folder), name="static")

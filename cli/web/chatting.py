@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import AsyncIterator
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 LONGEST: Final = 4000
 DETECTING: Final = 60.0
 EXAMPLES: Final = 3
+STOPPABLE: Final = MappingProxyType({"answer": "/", "audit": "/audits/{}"})
 router = APIRouter()
 Text = Annotated[str, Form()]
 
@@ -101,18 +103,18 @@ def clean(request: Request) -> Response:
 
 @router.post("/jobs/{name}/stop")
 def stop(request: Request, name: str) -> Response:
-    """End an answer early."""
-    job = state_of(request).worker.find(name)
-    if job is None or job.kind != "answer" or job.owner != visitor_of(request).key:
+    """End an answer or an audit early."""
+    job = state_of(request).job(name)
+    if job is None or job.kind not in STOPPABLE or job.owner != visitor_of(request).key:
         return failed(request, 404, "there is no such answer")
     job.stop()
-    return see("/")
+    return see(STOPPABLE[job.kind].format(job.id))
 
 
 @router.get("/jobs/{name}/events")
 def events(request: Request, name: str) -> Response:
     """What a job tells, as server-sent events."""
-    job = state_of(request).worker.find(name)
+    job = state_of(request).job(name)
     if job is None or job.owner != visitor_of(request).key:
         return failed(request, 404, "there is no such job")
     return StreamingResponse(_stream(request, job), media_type="text/event-stream")

@@ -6,7 +6,7 @@ response carries the same strict policy.
 Rules: a host name outside the list is refused (DNS rebinding); an unsafe method needs the word of
 the browser that it comes from this site; programs, which send no such word, may use /v1 only.
 
-    app.add_middleware(Guard, hosts={"127.0.0.1", "localhost"})
+    app.add_middleware(Guard, hosts={"127.0.0.1", "localhost"}, longer={"/audit": 10**9})
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ HEADERS: Final = (
 
 
 class Guard:
-    """The middleware. `hosts` are host names without port."""
+    """The middleware. `hosts` are host names without port; `longer`: paths with another limit."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str], longer: Mapping[str, int] | None = None
+    ) -> None:
         self._app, self._hosts = app, frozenset(host.casefold() for host in hosts)
+        self._longer = dict(longer or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on with the headers of every response."""
@@ -49,14 +52,18 @@ class Guard:
         if refused is not None:
             await _refuse(send, *refused)
             return
-        await self._app(scope, _Limited(receive), _Marked(send, scope["path"]))
+        limited = _Limited(receive, self._most(scope))
+        await self._app(scope, limited, _Marked(send, scope["path"]))
+
+    def _most(self, scope: Scope) -> int:
+        return self._longer.get(scope["path"], MOST_BYTES)
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
         if _name(headers.get("host", "")) not in self._hosts:
             return 421, "this host name is not served here; see kel serve --allow-host"
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
-            return 413, f"the request is longer than {MOST_BYTES} bytes"
+        length, most = headers.get("content-length", "0"), self._most(scope)
+        if not length.isdecimal() or int(length) > most:
+            return 413, f"the request is longer than {most} bytes"
         if scope["method"] in SAFE or _same_site(scope, headers):
             return None
         return 403, "this did not come from a page of this site"
@@ -91,13 +98,13 @@ async def _refuse(send: Send, status: int, message: str) -> None:
 class _Limited:
     """Receives a body that may not grow beyond the limit, whatever its length was said to be."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._seen = receive, 0
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._most, self._seen = receive, most, 0
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._seen += len(message.get("body", b""))
-        if self._seen > MOST_BYTES:
+        if self._seen > self._most:
             return {"type": "http.disconnect"}
         return message
 

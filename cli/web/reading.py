@@ -44,19 +44,20 @@ class Telling(APIRoute):
             try:
                 return await handler(request)
             except RequestValidationError as error:
-                return _refused(request, Failure("InvalidInput", WRONG, invalid(error)))
+                return refused(request, Failure("InvalidInput", WRONG, invalid(error)))
             except Overloaded as error:
-                return _refused(request, Failure("Busy", 5, str(error)), BUSY)
+                return refused(request, Failure("Busy", 5, str(error)), BUSY)
             except Exception as error:
                 failure = known(error)
                 if failure is None or failure.exit != WRONG:
                     raise
-                return _refused(request, failure)
+                return refused(request, failure)
 
         return told
 
 
-def _refused(request: Request, failure: Failure, status: int = 400) -> Response:
+def refused(request: Request, failure: Failure, status: int = 400) -> Response:
+    """What was asked wrongly, as a page or a document."""
     status = 404 if failure.code == "UnknownRevision" else status
     if twin(request):
         found = written(document("error", {"error": failure}), status)

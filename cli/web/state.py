@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from cli.web.jobs import Job
 from cli.web.talks import Talks
 from cli.web.worker import Worker
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ledger.access import Access
     from ledger.views import StatusView
 
+MOST_AUDITS: Final = 4  # one runs, the others wait
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 MOST_REMEMBERED: Final = 1000
 
@@ -28,7 +30,9 @@ MOST_REMEMBERED: Final = 1000
 @dataclass(frozen=True)
 class Settings:
     """How the application is served. `public`: on an address that others can reach, so that
-    everything needs an account; `tokens`: the longest answer; `detector`: `rules` or `model`."""
+    everything needs an account; `tokens`: the longest answer; `detector`: `rules` or `model`;
+    `audit_root`: the folder below which models may be audited; `audit_bytes`: the largest upload.
+    """
 
     folder: Path
     hosts: frozenset[str] = LOOPBACK
@@ -38,6 +42,8 @@ class Settings:
     method: str = "rome"
     author: str | None = None
     detector: str = "rules"
+    audit_root: Path | None = None
+    audit_bytes: int = 512_000_000
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,10 @@ class State:
     settings: Settings
     ledger: Ledger
     worker: Worker
+    auditor: Worker
     talks: Talks = field(default_factory=Talks)
     looking: threading.Lock = field(default_factory=threading.Lock)  # held by a long look
+    uploading: threading.Lock = field(default_factory=threading.Lock)
     previews: dict[str, str] = field(default_factory=dict)  # proposal -> job
 
     @classmethod
@@ -74,7 +82,13 @@ class State:
         def another() -> Ledger:
             return Ledger.open(settings.folder, author=settings.author)
 
-        return cls(settings, another(), Worker(another))
+        # Audits read weights only, so they have a thread and a ledger of their own.
+        auditor = Worker(another, MOST_AUDITS, keep=False)
+        return cls(settings, another(), Worker(another), auditor)
+
+    def job(self, name: str) -> Job | None:
+        """A job of either worker."""
+        return self.worker.find(name) or self.auditor.find(name)
 
     @property
     def access(self) -> Access:
@@ -91,7 +105,8 @@ class State:
         return Head(status.base.id, status.version, status.head, status.base.chat)
 
     def close(self) -> None:
-        """Stop the worker, close the ledger."""
+        """Stop the workers, close the ledger."""
+        self.auditor.close()
         self.worker.close()
         self.ledger.close()
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from cli.errors import Failure, Overloaded, describe, known
+from cli.errors import Failure, Interrupted, Overloaded, describe, known
 from cli.web.jobs import Job
 
 if TYPE_CHECKING:
@@ -30,10 +30,15 @@ KEPT: Final = 500
 
 
 class Worker:
-    """Runs jobs. `most` may wait at the same time, and of one owner `MOST_OF_ONE`."""
+    """Runs jobs. `most` may wait at the same time, and of one owner `MOST_OF_ONE`.
 
-    def __init__(self, opened: Callable[[], Ledger], most: int = MOST_WAITING) -> None:
-        self._opened, self._most = opened, most
+    Without `keep` the ledger is opened anew for each job, so that nothing of it stays in memory.
+    """
+
+    def __init__(
+        self, opened: Callable[[], Ledger], most: int = MOST_WAITING, *, keep: bool = True
+    ) -> None:
+        self._opened, self._most, self._keep = opened, most, keep
         self._queue: queue.SimpleQueue[tuple[Job, Work] | None] = queue.SimpleQueue()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
@@ -81,7 +86,7 @@ class Worker:
                 if self._ledger is None:
                     self._ledger = self._opened()
                 edge.result = work(self._ledger, job)
-            if edge.doubtful:
+            if edge.doubtful or not self._keep:
                 self._drop()
         self._drop()
 
@@ -112,7 +117,7 @@ class _Edge:
         if error is None:
             self._job.finish(self.result)
             return True
-        failure = known(error)
+        failure = describe(error) if isinstance(error, Interrupted) else known(error)
         self.doubtful = failure is None or failure.exit == INTEGRITY
         self._job.fail(failure or _unexpected(error))
         return True

@@ -73,19 +73,21 @@ def audit(
     subjects: Sequence[str] = (),
     prompts: Sequence[str] = (),
     probe: bool = False,
+    guess: bool = True,
     progress: Progress = None,
 ) -> AuditView:
     """Audit a folder, an adapter or a Hub id.
 
     `subjects` and `prompts`: whom an unledgered edit may be about and what it may say of them,
-    besides those the ledger knows; `probe`: ask the deployed model for the facts. Raises: as
-    `open_deployed`; BaseMismatch.
+    besides those the ledger knows; `probe`: ask the deployed model for the facts; `guess`:
+    read what an unledgered change says, which takes the model. Raises: as `open_deployed`;
+    BaseMismatch.
     """
     deployed = open_deployed(spec, revision, workspace.versions)
     likeness = compare(workspace, deployed)
     found = walk(workspace, deployed, likeness, progress)
     view = viewed(workspace, spec, deployed, likeness, found)
-    if found.spikes:
+    if found.spikes and guess:
         view = replace(
             view, readings=readings(workspace, deployed, found.spikes, subjects, prompts)
         )

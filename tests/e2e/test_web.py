@@ -340,7 +340,7 @@ ORIGINS = {
     "sibling": ({"sec-fetch-site": "same-site"}, False),
 }
 UNSAFE = ("/say", "/clean", "/proposals", "/undo", "/login", "/logout", "/language",
-          "/jobs/x/stop", "/proposals/x/confirm", "/proposals/x/withdraw")  # fmt: skip
+          "/jobs/x/stop", "/audit", "/proposals/x/confirm", "/proposals/x/withdraw")  # fmt: skip
 
 
 @pytest.mark.promise("P26")
