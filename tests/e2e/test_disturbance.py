@@ -58,7 +58,6 @@ def test_the_numbers_are_those_of_the_stored_factors(kel):
 
 
 def test_a_heat_map_is_a_picture_and_the_same_each_time(kel, tmp_path):
-    pytest.importorskip("matplotlib")
     files = [tmp_path / name for name in ("one.svg", "two.svg")]
     for file in files:
         assert kel("interference", "--plot", str(file)).status == 0
