@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ledger.history import Change
+from ledger.carried import Change
 from ledger.journal import Journal
 from ledger.records import MeasurementRecord
 

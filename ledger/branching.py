@@ -30,7 +30,7 @@ def branches(journal: Journal) -> list[BranchView]:
     lines, here = history.lines, set(history.active())
     found = []
     for name, version in sorted(lines.tips.items()):
-        active = history.ordered(lines.active(name))
+        active = history.ordered(history.tip(name))
         found.append(
             BranchView(
                 name=name,
@@ -86,7 +86,7 @@ def _switched(
 ) -> EntryRecord:
     tip = history.lines.tip(name)
     payload = {"name": name, "version": tip}
-    active = history.lines.active(name)
+    active = history.tip(name)
     edits = history.across(active)
     history.check("switch", edits, payload)
     return led_to(

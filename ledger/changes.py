@@ -16,9 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from ledger.carried import Change
 from ledger.chain import weights_digest
 from ledger.errors import IntegrityFailure
-from ledger.history import Change, History, step
+from ledger.history import History, step
 from ledger.journal import Journal
 from ledger.records import EntryRecord
 from ledger.views import ChangeOutcome

@@ -17,9 +17,9 @@ order decides the last bit. `~n` goes back along the line of a branch (`ledger.l
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from ledger.carried import Carried, Change
 from ledger.errors import (
     AlreadyActive,
     ChainBroken,
@@ -35,7 +35,6 @@ MOVING = ("switch", "merge")
 TURNING = ("swap", *MOVING)
 BRANCHING = ("branch", *MOVING)
 CHANGING = ("apply", "revert", "reapply", *TURNING)
-_UNDOES = {"apply": "revert", "revert": "reapply", "reapply": "revert", "swap": "swap"}
 _REVISION = re.compile(r"(?P<name>[^~]{1,200})(?P<back>~[0-9]{0,9})?")
 _NUMBER = re.compile(r"v?[0-9]{1,9}")
 
@@ -55,39 +54,21 @@ class Logged(Protocol):
     def payload(self) -> Mapping[str, Any]: ...
 
 
-@dataclass(frozen=True)
-class Change:
-    """An entry that made a version; the payload is known of those about branches (`BRANCHING`)."""
-
-    seq: int
-    version: int
-    op: str
-    edits: tuple[int, ...]
-    payload: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def undone_by(self) -> str:
-        """The operation that takes this change back, to be done with the same edits."""
-        return _UNDOES[self.op]
-
-
 class History:
     """The versions of a model, from its entries in order."""
 
     def __init__(self, entries: Iterable[Logged] = ()) -> None:
-        self._changes: list[Change] = []
-        self._place: dict[int, int] = {}
-        self._active: frozenset[int] = frozenset()
+        self._carried = Carried()
         self._lines = Lines()
+        self._parted: dict[str, frozenset[int]] = {}  # of the branches that are not current
         self._seq = 0
         self._extend(entries)
 
     def after(self, entries: Iterable[Logged]) -> "History":
         """This history with more entries; this one stays as it is."""
         longer = History()
-        longer._changes, longer._place = [*self._changes], dict(self._place)
-        longer._active, longer._seq = self._active, self._seq
-        longer._lines = self._lines.copy()
+        longer._carried, longer._lines = self._carried.copy(), self._lines.copy()
+        longer._seq, longer._parted = self._seq, dict(self._parted)
         longer._extend(entries)
         return longer
 
@@ -101,12 +82,12 @@ class History:
         """The current version. Raises: NoLedger before the first entry."""
         if not self._seq:
             raise NoLedger("the ledger has no entries yet; initialise it first.")
-        return self._changes[-1].version if self._changes else 0
+        return self._carried.count
 
     @property
     def changes(self) -> tuple[Change, ...]:
         """The entries that made versions 1, 2, ... in order."""
-        return tuple(self._changes)
+        return self._carried.changes
 
     @property
     def lines(self) -> Lines:
@@ -116,11 +97,13 @@ class History:
     def active(self, version: int | None = None) -> tuple[int, ...]:
         """Edit ids of `version` (default: the head) in ledger order. Raises: UnknownRevision."""
         if version is None or version == self.head:
-            return self.ordered(self._active)
-        active: frozenset[int] = frozenset()
-        for change in self._changes[: self.checked(version)]:
-            active = step(active, change.op, change.edits)
-        return self.ordered(active)
+            return self.ordered(self._carried.edits)
+        return self.ordered(self._carried.after(self.checked(version)))
+
+    def tip(self, name: str) -> frozenset[int]:
+        """The edits of a branch's last version. Raises: UnknownRevision."""
+        self._lines.tip(name)
+        return self._carried.edits if name == self._lines.current else self._parted[name]
 
     def parent(self, version: int) -> int:
         """The version before on its branch. Raises: UnknownRevision for the base."""
@@ -129,18 +112,18 @@ class History:
     def met(self) -> frozenset[int]:
         """Edits that some version on the way to the head carried; others are of other branches."""
         way = self._lines.ancestors(self.head)
-        here = [change for change in self._changes if change.version in way]
+        here = [change for change in self.changes if change.version in way]
         return frozenset(e for change in here if change.op != "switch" for e in change.edits)
 
     def across(self, active: Iterable[int]) -> tuple[int, ...]:
         """The edits that change sides between the head and a set of active edits."""
-        return self.ordered(self._active ^ frozenset(active))
+        return self.ordered(self._carried.edits ^ frozenset(active))
 
     def last_change(self) -> Change:
         """The change that made the head, for undo. Raises: UnknownRevision on the base."""
-        if not self._changes:
+        if not self.changes:
             raise UnknownRevision("nothing to undo: the head is the base.")
-        return self._changes[-1]
+        return self.changes[-1]
 
     def checked(self, version: int) -> int:
         """`version`, if it exists. Raises: UnknownRevision."""
@@ -168,10 +151,10 @@ class History:
         self._lines.check_move(op, payload)
         wanted = None
         if op == "switch":
-            wanted = self._lines.active(str(payload["name"]))
+            wanted = self.tip(str(payload["name"]))
         elif "undo" in payload:
             wanted = frozenset(self.active(payload["version"]))
-        if wanted is not None and wanted != step(self._active, op, edits):
+        if wanted is not None and wanted != self._carried.edits ^ frozenset(edits):
             raise Conflict(f"{op} {payload['name']} of {list(edits)} does not lead to its edits.")
 
     def resolve(self, spec: str | int, tags: Mapping[str, int]) -> int:
@@ -220,16 +203,17 @@ class History:
 
     def ordered(self, edits: Iterable[int]) -> tuple[int, ...]:
         """Edit ids in ledger order: by the entry that first applied them."""
-        return tuple(sorted(edits, key=self._place.__getitem__))
+        return self._carried.ordered(edits)
 
     def _check_one(self, op: str, edit: int) -> None:
-        if op == "apply" and edit in self._place:
+        carried = self._carried
+        if op == "apply" and carried.met(edit):
             raise AlreadyActive(f"edit {edit} was applied before; reapply it if it was reverted.")
-        if op == "revert" and edit not in self._active:
+        if op == "revert" and not carried.holds(edit):
             raise NotActive(f"edit {edit} is not active in version {self.head}: nothing to revert.")
-        if op == "reapply" and edit in self._active:
+        if op == "reapply" and carried.holds(edit):
             raise AlreadyActive(f"edit {edit} is active in version {self.head} already.")
-        if op in ("reapply", *TURNING) and edit not in self._place:
+        if op in ("reapply", *TURNING) and not carried.met(edit):
             raise Conflict(f"edit {edit} was never applied, so it cannot come back.")
 
     def _extend(self, entries: Iterable[Logged]) -> None:
@@ -240,9 +224,10 @@ class History:
             elif entry.op == "branch":
                 self._name(entry)
             self._seq = entry.seq
+        self._carried.settle()
 
     def _accept(self, entry: Logged) -> None:
-        head, first = len(self._changes), not self._seq
+        head, first = self._carried.count, not self._seq
         if (
             entry.seq <= self._seq
             or entry.version != head + (entry.op in CHANGING)
@@ -262,11 +247,11 @@ class History:
             raise ChainBroken(
                 f"entry {entry.seq} cannot {entry.op} edits {list(edits)}; run verify."
             ) from error
-        for edit in edits:
-            self._place.setdefault(edit, len(self._place))
-        self._active = step(self._active, entry.op, edits)
-        self._lines.grown(entry.op, entry.version, self._active, payload)
-        self._changes.append(Change(entry.seq, entry.version, entry.op, edits, payload))
+        if entry.op == "switch":
+            self._parted[self._lines.current] = self._carried.edits
+            del self._parted[str(payload["name"])]
+        self._lines.grown(entry.op, entry.version, payload)
+        self._carried.add(Change(entry.seq, entry.version, entry.op, edits, payload))
 
     def _name(self, entry: Logged) -> None:
         """A branch is opened or closed."""
@@ -274,11 +259,12 @@ class History:
             self._lines.check_branch(entry.payload)
         except (Conflict, InvalidInput, UnknownRevision) as error:
             raise ChainBroken(f"entry {entry.seq} names no branch; run verify.") from error
+        self._lines.named(entry.payload)
         name, version = named(entry.payload)
         if version is None:
-            self._lines.closed(name)
+            del self._parted[name]
         else:
-            self._lines.opened(name, version, frozenset(self.active(version)))
+            self._parted[name] = self._carried.after(version)
 
 
 def step(active: frozenset[int], op: str, edits: Iterable[int]) -> frozenset[int]:

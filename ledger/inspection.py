@@ -104,7 +104,7 @@ def _line_of(journal: Journal, edit: EditRecord) -> tuple[tuple[int, ...], int |
     """The active edits that an active one supersedes, and the one that supersedes it."""
     history = journal.history()
     active = set(history.active())
-    same = [n for n, *fact in journal.about([edit.subject]) if fact[1] == edit.prompt]
+    same = [s.edit for s in journal.about([edit.subject]) if s.prompt == edit.prompt]
     line = history.ordered(n for n in same if n in active)
     if edit.id not in line:
         return (), None

@@ -6,6 +6,7 @@ Rules: versions are numbered along the one history, whatever the branch. A versi
 branch that was current when it was made; the first branch is `main`. The version before it is the
 last one of its branch, or where the branch begins. A merge comes from two versions. A version that
 restores another comes from that one alone, so that a merge that was taken back can be made again.
+Versions in a row on one branch are kept as one run, so that there is little to keep.
 
     lines = journal.history().lines
     lines.current, lines.tips                 # 'main', {'main': 7, 'trial': 5}
@@ -14,8 +15,10 @@ restores another comes from that one alone, so that a merge that was taken back 
 
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ledger.errors import Conflict, InvalidInput, UnknownRevision
 
@@ -38,57 +41,78 @@ def check_tag_name(name: str, kind: str = "tag") -> str:
     return name
 
 
+class Step(Protocol):
+    """What the branches need to know of an entry about them."""
+
+    @property
+    def op(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def payload(self) -> Mapping[str, Any]: ...
+
+
 class Lines:
     """The branches after some entries: `tips` is the last version of each, `current` one name."""
 
     def __init__(self) -> None:
         self.current = MAIN
         self.tips: dict[str, int] = {MAIN: 0}
-        self._active: dict[str, frozenset[int]] = {MAIN: frozenset()}
-        self._branch = [MAIN]
-        self._before = [0]
+        self._runs = [_Run(0, MAIN, 0)]
         self._from: dict[int, tuple[int, ...]] = {0: ()}
         self._single = True
+
+    @classmethod
+    def of(cls, steps: Iterable[Step], head: int) -> "Lines":
+        """The branches at version `head`, from the entries about branches alone, in order."""
+        lines = cls()
+        for step in steps:
+            if step.op == "branch":
+                lines.tips[lines.current] = step.version
+                lines.named(step.payload)
+            else:
+                lines.tips[lines.current] = step.version - 1
+                lines.grown(step.op, step.version, step.payload)
+        lines.tips[lines.current] = head
+        return lines
 
     def copy(self) -> "Lines":
         """The same, to go on with."""
         other = Lines()
-        other.current, other.tips, other._active = self.current, dict(self.tips), dict(self._active)
-        other._branch, other._before = [*self._branch], [*self._before]
-        other._from, other._single = dict(self._from), self._single
+        other.current, other.tips, other._single = self.current, dict(self.tips), self._single
+        other._runs, other._from = [*self._runs], dict(self._from)
         return other
 
     def branch_of(self, version: int) -> str:
         """The branch that a version was made on."""
-        return self._branch[version]
+        return self._run(version).branch
 
     def before(self, version: int) -> int:
         """The version before on the same line. Raises: UnknownRevision for the base."""
         if version == 0:
             raise UnknownRevision("version 0 is the base and has no parent.")
-        return self._before[version]
+        run = self._run(version)
+        return version - 1 if version > run.first else run.before
 
     def line(self, version: int) -> tuple[int, ...]:
         """The versions from the base to this one, each with the one before it on its line."""
-        found = [version]
-        while found[-1]:
-            found.append(self._before[found[-1]])
-        return tuple(reversed(found))
+        found: list[range] = []
+        while True:
+            run = self._run(version)
+            found.append(range(run.first, version + 1))
+            if run.first == 0:
+                return tuple(number for part in reversed(found) for number in part)
+            version = run.before
 
     def ancestors(self, version: int) -> frozenset[int]:
         """All versions that a version came from, and itself."""
-        found: set[int] = set()
-        waiting = [version]
-        while waiting:
-            number = waiting.pop()
-            if number not in found:
-                found.add(number)
-                waiting.extend(self._from.get(number, (self._before[number],)))
-        return frozenset(found)
+        return frozenset().union(*self._way(version))
 
     def came(self, version: int, other: int) -> bool:
         """Whether `version` came from `other`."""
-        return other <= version and (self._single or other in self.ancestors(version))
+        return other <= version and (
+            self._single or any(other in part for part in self._way(version))
+        )
 
     def common(self, one: int, other: int) -> int:
         """The newest version that both came from."""
@@ -103,10 +127,23 @@ class Lines:
             )
         return self.tips[name]
 
-    def active(self, name: str) -> frozenset[int]:
-        """The edits of a branch's last version. Raises: UnknownRevision."""
-        self.tip(name)
-        return self._active[name]
+    def _run(self, version: int) -> "_Run":
+        return self._runs[bisect_right(self._runs, version, key=lambda run: run.first) - 1]
+
+    def _way(self, version: int) -> list[range]:
+        """The versions that a version came from, in pieces that may overlap."""
+        found: list[range] = []
+        waiting = [version]
+        while waiting:
+            last = waiting.pop()
+            if any(last in part for part in found):
+                continue
+            run = self._run(last)
+            joints = [joint for joint in self._from if run.first <= joint <= last]
+            first = max(joints, default=run.first)
+            found.append(range(first, last + 1))
+            waiting.extend(self._from.get(first, (run.before,)))
+        return found
 
     # --- growing ----------------------------------------------------------------------------------
 
@@ -120,7 +157,7 @@ class Lines:
             check_tag_name(name, "branch")
             if name in self.tips:
                 raise Conflict(f"there is a branch {name} already; `kel switch {name}` goes there.")
-            if not 0 <= version < len(self._branch):
+            if not 0 <= version <= self.tips[self.current]:
                 raise UnknownRevision(f"there is no version {version} to begin a branch at.")
         elif name == self.current:
             raise Conflict(f"{name} is the current branch; switch to another one to close it.")
@@ -133,7 +170,7 @@ class Lines:
         Raises: Conflict, UnknownRevision, InvalidInput.
         """
         name, version = named(payload)
-        if version is None or not 0 <= version < len(self._branch):
+        if version is None or not 0 <= version <= self.tips[self.current]:
             raise UnknownRevision(f"{op} {name}: there is no version {version}.")
         here = self.tips[self.current]
         if op == "switch":
@@ -144,31 +181,35 @@ class Lines:
         elif "undo" in payload:
             if version not in self.line(here):
                 raise Conflict(f"version {version} is not on the line of {self.current}.")
-        elif version in self.ancestors(here):
+        elif self.came(here, version):
             raise Conflict(f"{self.current} came from version {version} of {name} already.")
 
-    def opened(self, name: str, version: int, active: frozenset[int]) -> None:
-        """A branch begins at a version."""
-        self.tips[name], self._active[name] = version, active
-        self._single = False
+    def named(self, payload: Mapping[str, Any]) -> None:
+        """A branch begins at a version, or has no name any more (None); its versions stay."""
+        name, version = named(payload)
+        if version is None:
+            del self.tips[name]
+        else:
+            self.tips[name], self._single = version, False
 
-    def closed(self, name: str) -> None:
-        """A branch has no name any more; its versions stay."""
-        del self.tips[name], self._active[name]
-
-    def grown(
-        self, op: str, version: int, active: frozenset[int], payload: Mapping[str, Any]
-    ) -> None:
-        """A version was made."""
+    def grown(self, op: str, version: int, payload: Mapping[str, Any]) -> None:
+        """A version was made; a switch makes it on another branch than the one before."""
         if op == "switch":
             self.current = str(payload["name"])
-        before = self.tips[self.current]
-        if op == "merge":
-            other = int(payload["version"])
+            self._runs.append(_Run(version, self.current, self.tips[self.current]))
+        elif op == "merge":
+            before, other = self.tips[self.current], int(payload["version"])
             self._from[version] = (other,) if "undo" in payload else (before, other)
-        self._branch.append(self.current)
-        self._before.append(before)
-        self.tips[self.current], self._active[self.current] = version, active
+        self.tips[self.current] = version
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Versions from `first` on, on one branch; `before` is where the branch was until then."""
+
+    first: int
+    branch: str
+    before: int
 
 
 def named(payload: Mapping[str, Any]) -> tuple[str, int | None]:

@@ -14,6 +14,7 @@ from itertools import islice
 from ledger.history import CHANGING
 from ledger.inspection import entries_backwards, fact_line
 from ledger.journal import Journal
+from ledger.lines import Lines
 from ledger.records import EditRecord, EntryRecord
 from ledger.views import LogView
 
@@ -27,7 +28,7 @@ def log(
 
     Raises: UnknownRevision.
     """
-    lines = journal.history().lines
+    lines = journal.lines()
     if branch is None:
         entries = journal.entries(after=before, limit=limit, newest_first=True)
     else:
@@ -38,7 +39,7 @@ def log(
         entries = tuple(islice(own, limit))
     wanted = sorted({edit for entry in entries for edit in entry.edits})
     edits = journal.edits(wanted) if wanted else ()
-    again = _again(journal, edits)
+    again = _again(journal, edits, lines)
     facts = {edit.id: fact_line(edit) + again.get(edit.id, "") for edit in edits}
     names: dict[int, list[str]] = {}
     for name, version in journal.tags().items():
@@ -46,24 +47,23 @@ def log(
     return [_line(e, facts, names, lines.branch_of(e.version)) for e in entries]
 
 
-def _again(journal: Journal, edits: Sequence[EditRecord]) -> dict[int, str]:
+def _again(journal: Journal, edits: Sequence[EditRecord], lines: Lines) -> dict[int, str]:
     """Edit -> ' (edited again, before: edit 3)' where its subject and prompt were edited before.
 
     An edit of another branch was not before it.
     """
     if not edits:
         return {}
-    history = journal.history()
-    made = {e: c.version for c in history.changes if c.op == "apply" for e in c.edits}
-    earlier: dict[tuple[str, str], list[int]] = {}
+    head = lines.tips[lines.current]
+    earlier: dict[tuple[str, str], list[tuple[int, int]]] = {}
     found: dict[int, str] = {}
-    for number, *fact in journal.about(edit.subject for edit in edits):
-        line = earlier.setdefault((fact[0], fact[1]), [])
-        here = made.get(number, history.head)
-        if before := [e for e in line if history.lines.came(here, made[e])]:
-            found[number] = f" (edited again, before: edit {before[-1]})"
-        if number in made:
-            line.append(number)
+    for fact in journal.about(edit.subject for edit in edits):
+        line = earlier.setdefault((fact.subject, fact.prompt), [])
+        here = head if fact.version is None else fact.version
+        if before := [edit for edit, version in line if lines.came(here, version)]:
+            found[fact.edit] = f" (edited again, before: edit {before[-1]})"
+        if fact.version is not None:
+            line.append((fact.edit, fact.version))
     return found
 
 

@@ -76,6 +76,8 @@ class EntryRow(Row, table=True):
         UniqueConstraint("prev_hash"),
         CheckConstraint("seq >= 1", name="seq"),
         CheckConstraint("version >= 0", name="version"),
+        Index(None, "version"),
+        Index(None, "op"),
     )
     seq: int = Field(sa_column=_number(key=True))
     version: int = Field(sa_column=_number())
@@ -152,6 +154,8 @@ class EditRow(Row, table=True):
         CheckConstraint("component >= 0", name="component"),
         Index(None, "hash"),
         Index(None, "batch_id"),
+        Index(None, "valid_until"),
+        Index(None, "subject", postgresql_using="hash"),
     )
     id: int = Field(sa_column=_number(key=True))
     batch_id: int = Field(sa_column=_link("batch.id"))
@@ -186,7 +190,10 @@ class MeasurementRow(Row, table=True):
 
 class PredictionRow(Row, table=True):
     __tablename__ = "prediction"
-    __table_args__ = (Index(None, "model_id", "protocol"),)
+    __table_args__ = (
+        Index(None, "model_id", "protocol"),
+        Index(None, "prompt", postgresql_using="hash"),
+    )
     id: int = Field(sa_column=_number(key=True))
     model_id: int = Field(sa_column=_link("model.id"))
     protocol: str = Field(sa_column=_text())

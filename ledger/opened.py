@@ -187,6 +187,10 @@ class OpenedLedger:
         view = replace(view, expired=expired(self.journal, today()))
         return view if place is None else replace(view, base=replace(view.base, path=str(place)))
 
+    def tips(self) -> dict[str, int]:
+        """The branches: name -> last version."""
+        return dict(self.journal.lines().tips)
+
     def log(
         self, limit: int | None = None, branch: str | None = None, before: int = 0
     ) -> list[LogView]:

@@ -13,13 +13,13 @@ long are paged by number; the last row of a tag counts.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, LiteralString, TypeVar
+from typing import Final, LiteralString, TypeVar
 
-from ledger.errors import IntegrityFailure, UnknownRevision
+from ledger.errors import UnknownRevision
 from ledger.fields import Record, loaded
-from ledger.history import BRANCHING, Change
 from ledger.records import (
     BaseTensorRecord,
     BatchRecord,
@@ -30,7 +30,7 @@ from ledger.records import (
     PredictionRecord,
     StatsRecord,
 )
-from ledger.sqlite import Reading, Row, Value
+from ledger.sqlite import Reading, Value
 
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 _NUMBER = re.compile(r"#?([0-9]{1,9})")
@@ -70,6 +70,18 @@ _HIGHEST: Final = MappingProxyType(
     }
 )
 R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A fact as an edit states it; `version` is the one it made, None if it was refused."""
+
+    edit: int
+    subject: str
+    prompt: str
+    version: int | None
+
+
 T = TypeVar("T")
 
 
@@ -77,29 +89,6 @@ def last_entry(reading: Reading) -> EntryRecord | None:
     """The newest entry."""
     found = _queried(reading, EntryRecord, "SELECT * FROM entry ORDER BY seq DESC LIMIT 1")
     return next(found, None)
-
-
-def changes(reading: Reading, after: int = 0) -> list[Change]:
-    """What the entries after `after` did; payloads of edits, which hold texts, are not read."""
-    light = reading.query(
-        "SELECT seq, version, op, edits,"
-        " CASE WHEN op IN ('branch', 'switch', 'merge') THEN payload ELSE '{}' END AS payload"
-        " FROM entry WHERE seq > :after ORDER BY seq",
-        after=after,
-    )
-    return [change_of(row) for row in light]
-
-
-def change_of(row: Row) -> Change:
-    """What a row of `entry` did, with its payload if it is about branches."""
-    payload = _read(row["payload"], dict) if row["op"] in BRANCHING else {}
-    return Change(row["seq"], row["version"], row["op"], _ids(row["edits"]), payload)
-
-
-def rejected(reading: Reading) -> tuple[int, ...]:
-    """Ids of the edits that a gate refused, in order."""
-    found = reading.query("SELECT edits FROM entry WHERE op = 'reject' ORDER BY seq")
-    return tuple(edit for row in found for edit in _ids(row["edits"]))
 
 
 def entries(
@@ -149,14 +138,16 @@ def edit(reading: Reading, spec: int | str) -> EditRecord:
     return _edit_by_hash(reading, name)
 
 
-def about(reading: Reading, subjects: Iterable[str]) -> tuple[tuple[int, str, str], ...]:
-    """(id, subject, prompt) of the edits about these subjects, in order."""
-    keys = json.dumps(sorted(set(subjects)))
+def about(reading: Reading, subjects: Iterable[str]) -> tuple[Stated, ...]:
+    """What was stated of these subjects, in order."""
     sql = (
-        "SELECT id, subject, prompt FROM edit"
-        " WHERE subject IN (SELECT value FROM json_each(:keys)) ORDER BY id"
+        "SELECT edit.id, subject, prompt,"
+        " CASE WHEN entry.op = 'apply' THEN entry.version END AS version"
+        " FROM edit JOIN entry ON entry.seq = edit.entry_seq"
+        " WHERE subject IN (SELECT value FROM json_each(:keys)) ORDER BY edit.id"
     )
-    return tuple((r["id"], r["subject"], r["prompt"]) for r in reading.query(sql, keys=keys))
+    found = reading.query(sql, keys=_keys(sorted(set(subjects))))
+    return tuple(Stated(r["id"], r["subject"], r["prompt"], r["version"]) for r in found)
 
 
 def batches(reading: Reading, ids: Iterable[int]) -> dict[int, BatchRecord]:
@@ -246,13 +237,18 @@ def predictions(
     reading: Reading, model_id: int, protocol: str, prompts: Sequence[str] | None = None
 ) -> dict[str, PredictionRecord]:
     """Prompt -> the unedited model's prediction, for the prompts that have one."""
-    sql = (
-        "SELECT * FROM prediction WHERE model_id = :model AND protocol = :protocol"
-        " AND (:keys IS NULL OR prompt IN (SELECT value FROM json_each(:keys))) ORDER BY id"
-    )
-    keys = None if prompts is None else _keys(prompts)
-    found = _queried(reading, PredictionRecord, sql, model=model_id, protocol=protocol, keys=keys)
-    return {item.prompt: item for item in found}
+    given: dict[str, Value] = {"model": model_id, "protocol": protocol}
+    if prompts is None:
+        every = "SELECT * FROM prediction WHERE model_id = :model AND protocol = :protocol"
+        found = _queried(reading, PredictionRecord, every, **given)
+    else:
+        # The + keeps SQLite from going through all prompts of the protocol.
+        some = (
+            "SELECT * FROM prediction WHERE prompt IN (SELECT value FROM json_each(:keys))"
+            " AND +model_id = :model AND protocol = :protocol"
+        )
+        found = _queried(reading, PredictionRecord, some, keys=_keys(prompts), **given)
+    return {item.prompt: item for item in sorted(found, key=lambda item: item.id)}
 
 
 def next_id(reading: Reading, name: str) -> int:
@@ -287,14 +283,3 @@ def _queried(
 ) -> Iterator[R]:
     for row in reading.query(statement, **parameters):
         yield loaded(cls, row)
-
-
-def _ids(written: str) -> tuple[int, ...]:
-    return _read(written, lambda found: tuple(int(number) for number in found))
-
-
-def _read(written: str, kind: Callable[[Any], T]) -> T:
-    try:
-        return kind(json.loads(written))
-    except (ValueError, TypeError) as error:
-        raise IntegrityFailure(f"an entry was altered ({error}); run verify.") from error

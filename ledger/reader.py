@@ -13,10 +13,11 @@ Rules: two answers may come from different states; questions that must agree are
 
 from collections.abc import Iterable, Sequence
 
-from ledger import queries
+from ledger import queries, steps
 from ledger.db import Database
 from ledger.errors import NoLedger
 from ledger.history import History
+from ledger.lines import Lines
 from ledger.records import (
     BaseTensorRecord,
     BatchRecord,
@@ -47,6 +48,12 @@ class Reader:
         with self._database.read() as reading:
             self._history = self._history_in(reading)
         return self._history
+
+    def lines(self) -> Lines:
+        """The branches up to now; the history is not folded for them."""
+        with self._database.read() as reading:
+            last = queries.last_entry(reading)
+            return Lines.of(steps.branching(reading), last.version if last else 0)
 
     def last_entry(self) -> EntryRecord:
         """The newest entry. Raises: NoLedger before the first."""
@@ -83,8 +90,8 @@ class Reader:
         with self._database.read() as reading:
             return queries.edits_of_batch(reading, batch_id)
 
-    def about(self, subjects: Iterable[str]) -> tuple[tuple[int, str, str], ...]:
-        """(id, subject, prompt) of all edits about these subjects, in order."""
+    def about(self, subjects: Iterable[str]) -> tuple[queries.Stated, ...]:
+        """What all edits about these subjects state, in order."""
         with self._database.read() as reading:
             return queries.about(reading, subjects)
 
@@ -124,7 +131,7 @@ class Reader:
     def rejected(self) -> tuple[int, ...]:
         """Ids of the edits that a gate refused, in order."""
         with self._database.read() as reading:
-            return queries.rejected(reading)
+            return steps.rejected(reading)
 
     def tags(self) -> dict[str, int]:
         """Tag name -> version."""
@@ -164,8 +171,9 @@ class Reader:
             return queries.oids(reading)
 
     def _history_in(self, reading: Reading) -> History:
-        last = queries.last_entry(reading)
-        known = self._history
-        if last is None or last.seq < known.seq:
+        known, last = self._history, steps.last_number(reading)
+        if last == known.seq:
+            return known
+        if last < known.seq:
             known = History()
-        return known.after(queries.changes(reading, known.seq))
+        return known.after(steps.changes(reading, known.seq))

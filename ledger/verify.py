@@ -31,9 +31,9 @@ from ledger import chain
 from ledger.db import Database
 from ledger.errors import IntegrityFailure, LedgerError
 from ledger.history import History
-from ledger.queries import change_of
 from ledger.reader import Reader
 from ledger.sqlite import Inspected, Row
+from ledger.steps import change_of
 from store.errors import CanonicalError, ObjectCorrupt, ObjectMissing, StoreError
 
 Severity = Literal["error", "warning", "info"]

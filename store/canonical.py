@@ -19,6 +19,10 @@ from store.errors import CanonicalError
 MAX_DEPTH: Final = 64
 _MAX_DIGITS: Final = 400
 _INT_LIMIT: Final = 10**_MAX_DIGITS
+# Made once: making it takes longer than writing a row.
+_ENCODER: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 def canonical_json(value: object) -> bytes:
@@ -29,10 +33,7 @@ def canonical_json(value: object) -> bytes:
     """
     plain = _plain(value, 0)
     try:
-        text = json.dumps(
-            plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-        return text.encode("utf-8")
+        return _ENCODER.encode(plain).encode("utf-8")
     except ValueError as error:
         raise CanonicalError(f"value has no canonical JSON: {error}") from error
 
@@ -63,17 +64,24 @@ def _plain(value: object, depth: int) -> object:
     """`value` with mappings as dicts and sequences as lists, every leaf checked."""
     if depth > MAX_DEPTH:
         raise CanonicalError(f"value is nested deeper than {MAX_DEPTH} levels (or contains itself)")
-    if isinstance(value, Mapping):
-        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
     if isinstance(value, list | tuple):
         return [_plain(item, depth + 1) for item in value]
+    # A dict first: asking whether something is a Mapping takes much longer.
+    if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101
+        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+    raise CanonicalError(f"{type(value).__name__} has no JSON form; convert it to a plain value")
+
+
+def _number(value: float) -> float:
     if isinstance(value, float) and not math.isfinite(value):
         raise CanonicalError(f"{value!r} has no JSON form; only finite numbers can be stored")
     if isinstance(value, int) and abs(value) >= _INT_LIMIT:
         raise CanonicalError(f"an integer has more than {_MAX_DIGITS} digits")
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise CanonicalError(f"{type(value).__name__} has no JSON form; convert it to a plain value")
+    return value
 
 
 def _key(key: object) -> str:

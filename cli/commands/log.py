@@ -33,7 +33,7 @@ def command(invocation: Invocation, oneline: bool, limit: int | None, branch: st
     """Show the history, newest entry first."""
     with opened(invocation) as ledger:
         entries = ledger.log(limit, branch)
-        branches = {*ledger.status().branches, *(entry.branch for entry in entries)}
+        branches = {*ledger.tips(), *(entry.branch for entry in entries)}
     items = (_oneline if oneline else _blocks)(entries, several=len(branches) > 1)
     return invocation.emit("log", {"entries": entries}, items)
 

@@ -146,7 +146,7 @@ def test_every_version_is_on_its_branch_with_its_edits_and_came_from_where_it_di
         assert lines.ancestors(version) == came
         assert all(lines.came(version, other) for other in came)
     for name, edits in model.sets.items():
-        assert lines.active(name) == edits
+        assert found.tip(name) == edits
         assert lines.common(found.head, model.tips[name]) == max(model.came() & model.came(name))
         line = lines.line(model.tips[name])
         assert line[0] == 0

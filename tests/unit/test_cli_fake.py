@@ -243,6 +243,9 @@ class FakeLedger:
     def status(self):
         return self._do("status", STATUS)
 
+    def tips(self):
+        return self._do("tips", STATUS.branches)
+
     def log(self, limit=None, branch=None):
         return self._do("log", [LOG], limit, branch)
 

@@ -234,7 +234,7 @@ def test_a_sound_ledger_is_all_ok_and_nothing_of_it_changes(look, ledger):
     names = ["ledger", "store", "database", "base", "ledger device", "disk"]
     assert list(found)[-6:] == names
     assert [found[name].status for name in names] == ["ok"] * 6
-    assert found["database"].found == f"{ledger / 'ledger.db'}, schema 0005, entries: 1"
+    assert found["database"].found == f"{ledger / 'ledger.db'}, schema 0006, entries: 1"
     assert content() == before
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.carried import Change
 from ledger.errors import (
     AlreadyActive,
     ChainBroken,
@@ -13,7 +14,7 @@ from ledger.errors import (
     NotActive,
     UnknownRevision,
 )
-from ledger.history import CHANGING, Change, History
+from ledger.history import CHANGING, History
 from ledger.lines import check_tag_name
 
 INIT = Change(1, 0, "init", ())

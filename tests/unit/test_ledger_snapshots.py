@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ledger import queries, schema
+from ledger import queries, schema, steps
 from ledger.errors import IntegrityFailure, LedgerError
 from ledger.records import Rows
 from tests.sim.ledger_sample import BASE, Sample, full, measurement, prediction
@@ -33,8 +33,8 @@ def entries(sample):
 
 QUESTIONS = {
     "last entry": lambda r: queries.last_entry(r),
-    "changes": lambda r: queries.changes(r, 3),
-    "rejected": lambda r: queries.rejected(r),
+    "changes": lambda r: steps.changes(r, 3),
+    "rejected": lambda r: steps.rejected(r),
     "entries": lambda r: queries.entries(r, after=2, limit=3),
     "entries backwards": lambda r: queries.entries(r, newest_first=True),
     "entry of a version": lambda r: queries.entry_of(r, 2),

@@ -17,8 +17,7 @@ MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"
 THE_WAY_IN = {
     ("sqlite.py", "self.stream(sql, **parameters)"),
     ("sqlite.py", "self.connection.execute(sql, parameters)"),
-    ("db.py", "text(sql)"),
-    ("db.py", "self.connection.execute(text(sql), parameters)"),
+    ("db.py", "Snapshot(driver).query(sql, **parameters)"),
     ("postgres.py", "self.stream(sql, **parameters)"),
     ("postgres.py", "cursor.execute(sql, parameters)"),
     ("queries.py", "reading.query(statement, **parameters)"),
