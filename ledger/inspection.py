@@ -141,15 +141,17 @@ def _shared(journal: Journal, entry: EntryRecord) -> dict[str, Any]:
 
 def _delta(batch: BatchRecord, store: ObjectStore) -> dict[str, Any]:
     """Where the delta lies and what it holds; without shapes if the object cannot be read."""
-    found: dict[str, Any] = {"oid": batch.oid, "path": None, "rank": None, "parameters": []}
+    found: dict[str, Any] = dict.fromkeys(("oid", "path", "size", "rank"))
+    found |= {"oid": batch.oid, "parameters": []}
     if batch.oid is None:
         return found
     found["path"] = str(store.path(batch.oid))
     try:
-        rank, parameters = _contents(store.get(batch.oid))
+        data = store.get(batch.oid)
+        rank, parameters = _contents(data)
     except ObjectError as error:
         return found | {"error": str(error)}
-    return found | {"rank": rank, "parameters": parameters}
+    return found | {"size": len(data), "rank": rank, "parameters": parameters}
 
 
 def _contents(data: bytes) -> tuple[int | None, list[str]]:

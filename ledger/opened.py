@@ -21,6 +21,7 @@ from ledger.facts import FactView, KnownView, expired, facts, known_facts, today
 from ledger.journal import Journal
 from ledger.layout import LedgerFolder
 from ledger.logbook import log
+from ledger.proofs import EditRow, ProofView, edit_rows, proof
 from ledger.rebasing.views import RebaseView
 from ledger.released import ImportView
 from ledger.views import DiffView, EditView, LogView, StatusView
@@ -201,6 +202,14 @@ class OpenedLedger:
     def show(self, ref: str) -> EditView:
         """One edit by number or hash prefix. Raises: UnknownRevision."""
         return inspection.show(self.journal, self.store, ref)
+
+    def edits(self, after: int = 0, limit: int = 100) -> list[EditRow]:
+        """The edits with numbers above `after`, rejected ones too, by number."""
+        return edit_rows(self.journal, after, limit)
+
+    def proof(self, ref: str, at: str = "HEAD") -> ProofView:
+        """That a version carries an edit, as a Merkle path. Raises: UnknownRevision, NotActive."""
+        return proof(self.journal, ref, self.resolve(at))
 
     def diff(self, old: str, new: str) -> DiffView:
         """What changed between two versions. Raises: UnknownRevision."""

@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -35,7 +35,16 @@ from cli.web.answers import (
     usage_of,
 )
 from cli.web.asked import Asked, asked_chat, asked_text
+from cli.web.bearer import ERRORS, needs
 from cli.web.jobs import END, Job
+from cli.web.model_shapes import (
+    CHAT_ASKED,
+    TEXT_ASKED,
+    ChatCompletion,
+    Completion,
+    Model,
+    Models,
+)
 from cli.web.pages import state_of
 from cli.web.state import State
 
@@ -43,8 +52,10 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.conversing import Reply
 
-router = APIRouter()
-WAIT: Final = 600.0
+alive = APIRouter()
+router = APIRouter(
+    prefix="/v1", tags=["model"], dependencies=[Depends(needs("chat"))], responses=ERRORS
+)
 
 
 def shaped(status: int, message: str, kind: str, code: str | None) -> JSONResponse:
@@ -61,41 +72,39 @@ async def told(_request: Request, error: Exception) -> Response:
     )
 
 
-@router.get("/health")
+@alive.get("/health", include_in_schema=False)
 def health(request: Request) -> dict[str, str]:
     """Whether the application answers; nothing about the ledger."""
     return {"status": "ok"}
 
 
-@router.get("/v1/models")
+@router.get("/models", response_model=Models)
 def models(request: Request) -> Response:
     """The newest version, the base, and every tag."""
     state = state_of(request)
-    _allowed(request, state)
     status = state.status()
     names = {f"v{status.version}": status.version, "v0": 0, **status.tags}
-    base = status.base.id
+    base = state.head().base
     made = [_model(base, name) for name in names]
     return JSONResponse({"object": "list", "data": made}, headers=_headers(status.head))
 
 
-@router.get("/v1/models/{name:path}")
+@router.get("/models/{name:path}", response_model=Model)
 def model(request: Request, name: str) -> Response:
     """One version."""
     state = state_of(request)
-    _allowed(request, state)
     version = _version(state, name)
     head = state.status().head
     return JSONResponse(_model(state.head().base, f"v{version}"), headers=_headers(head))
 
 
-@router.post("/v1/chat/completions")
+@router.post("/chat/completions", response_model=ChatCompletion, openapi_extra=dict(CHAT_ASKED))
 async def chat_completions(request: Request) -> Response:
     """The next answer of a conversation."""
     return await _completed(request, CHAT, asked_chat)
 
 
-@router.post("/v1/completions")
+@router.post("/completions", response_model=Completion, openapi_extra=dict(TEXT_ASKED))
 async def completions(request: Request) -> Response:
     """The continuation of a text."""
     return await _completed(request, TEXT, asked_text)
@@ -105,7 +114,6 @@ async def _completed(
     request: Request, form: Form, reading: Callable[[Mapping[str, Any], int], Asked]
 ) -> Response:
     state = state_of(request)
-    await run_in_threadpool(_allowed, request, state)
     asked = reading(await _json(request), state.settings.tokens)
     version = await run_in_threadpool(_version, state, asked.model)
     owner = f"api {request.client.host if request.client else '?'} {secrets.token_hex(8)}"
@@ -200,21 +208,6 @@ def _version(state: State, name: str) -> int:
         "model_not_found",
         "model",
     )
-
-
-def _allowed(request: Request, state: State) -> None:
-    """Whether the token suffices. Raises: ApiError."""
-    if not state.settings.public:
-        return
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    token = state.access.bearer(secret) if scheme.casefold() == "bearer" else None
-    if token is None:
-        raise ApiError(
-            401,
-            "a token is needed: `kel user token add` makes one",
-            "invalid_request_error",
-            "invalid_api_key",
-        )
 
 
 async def _json(request: Request) -> Mapping[str, Any]:

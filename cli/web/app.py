@@ -23,7 +23,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from cli.errors import ApiError, LoginNeeded
-from cli.web import api, auditing, changing, chatting, checking, entering, reading
+from cli.web import (
+    api,
+    auditing,
+    change_api,
+    changing,
+    chatting,
+    checking,
+    described,
+    entering,
+    ledger_api,
+    reading,
+)
 from cli.web.answers import body
 from cli.web.guard import SAFE, Guard
 from cli.web.pages import LOGIN, failed, here, see, state_of, told, visitor_of
@@ -46,13 +57,21 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             app.state.kel.close()
 
-    app = FastAPI(title="kel", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="kel",
+        lifespan=lifespan,
+        openapi_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
     longer = {"/audit": settings.audit_bytes + auditing.ROOM}
     app.add_middleware(Guard, hosts=settings.hosts, longer=longer)
     app.include_router(entering.router, dependencies=[Depends(_used)], include_in_schema=False)
-    for part in (chatting, changing, reading, checking, auditing):
-        app.include_router(part.router, dependencies=[Depends(_admitted)], include_in_schema=False)
-    app.include_router(api.router)
+    for pages in (chatting, changing, reading, checking, auditing, described):
+        admitted = [Depends(_admitted)]
+        app.include_router(pages.router, dependencies=admitted, include_in_schema=False)
+    for router in (api.alive, api.router, ledger_api.router, change_api.router):
+        app.include_router(router)
+    app.include_router(described.document_router)
     folder = Path(str(files("cli.web").joinpath("static")))
     app.mount("/static", StaticFiles(directory=folder), name="static")
     app.add_exception_handler(LoginNeeded, _to_login)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -19,6 +21,9 @@ from cli.errors import Overloaded
 from cli.web.pages import page, state_of
 from cli.web.reading import Name, Telling, twin, written
 from cli.web.state import State
+
+if TYPE_CHECKING:
+    from ledger.verify import Finding
 
 router = APIRouter(route_class=Telling)
 
@@ -38,7 +43,7 @@ def diff(request: Request, old: Name = "base", new: Name = "HEAD") -> Response:
 def interference(request: Request, edit: str, at: Name = "HEAD") -> Response:
     """What an edit moved, what moved it, and what its revert would move."""
     state = state_of(request)
-    with _alone(state):
+    with alone(state):
         view = state.ledger.interference(edit, at=at)
     if twin(request):
         return written(document("interference", view))
@@ -50,19 +55,25 @@ def interference(request: Request, edit: str, at: Name = "HEAD") -> Response:
 @router.get("/verify.json")
 def verify(request: Request) -> Response:
     """Whether history, records and objects are as recorded; the weights are not folded."""
-    from cli.commands.verify import STATUS
-
     state = state_of(request)
-    with _alone(state):
-        findings = state.ledger.verify()
-    good = not any(finding.severity in STATUS for finding in findings)
+    with alone(state):
+        good, findings = findings_of(state)
     if twin(request):
         return written(document("verify", {"ok": good, "findings": findings}))
     return page(request, "verify.html", good=good, findings=findings)
 
 
+def findings_of(state: State) -> tuple[bool, list[Finding]]:
+    """Whether all is as recorded, and what is not; places are told within the ledger's folder."""
+    from cli.commands.verify import STATUS
+
+    found, root = state.ledger.verify(), f"{state.ledger.folder.root}/"
+    good = not any(finding.severity in STATUS for finding in found)
+    return good, [replace(one, text=one.text.replace(root, "")) for one in found]
+
+
 @contextmanager
-def _alone(state: State) -> Iterator[None]:
+def alone(state: State) -> Iterator[None]:
     """Only one visitor at a time. Raises: Overloaded."""
     if not state.looking.acquire(blocking=False):
         raise Overloaded("somebody else's check is running; try again in a moment")

@@ -17,6 +17,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cli.web.answers import body
+
 MOST_BYTES: Final = 1_000_000
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 POLICY: Final = (
@@ -88,11 +90,11 @@ def _same_site(scope: Scope, headers: Mapping[str, str]) -> bool:
 
 
 async def _refuse(send: Send, status: int, message: str) -> None:
-    body = json.dumps({"error": {"message": message, "type": "refused", "code": None}}).encode()
-    plain = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+    told = json.dumps(body(message, "refused", None)).encode()
+    plain = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(told)))
     start = {"type": "http.response.start", "status": status, "headers": [*plain, *HEADERS]}
     await send(start)
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": told})
 
 
 class _Limited:

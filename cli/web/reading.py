@@ -21,6 +21,7 @@ from cli.documents import document
 from cli.errors import Failure, Overloaded, known
 from cli.web.pages import failed, page, state_of
 from cli.web.plots import Plot, plot
+from cli.web.shapes import shown
 
 if TYPE_CHECKING:
     from ledger.ageing import HistoryView
@@ -162,7 +163,7 @@ def edit(request: Request, edit: str) -> Response:
     """One edit, whole."""
     from cli.commands.show import flat, probed
 
-    view = state_of(request).ledger.show(edit)
+    view = shown(state_of(request).ledger.show(edit))
     if twin(request):
         return written(document("show", view))
     details = {k: v for k, v in view.details.items() if k not in ("before", "after", "reasons")}

@@ -46,6 +46,12 @@ class Settings:
     audit_bytes: int = 512_000_000
 
 
+def called(base: str) -> str:
+    """The name of a base; of a folder of the server the last part only."""
+    place = Path(base)
+    return place.name if place.is_absolute() else base
+
+
 @dataclass(frozen=True)
 class Head:
     """The newest version, as it is called."""
@@ -102,7 +108,7 @@ class State:
     def head(self) -> Head:
         """The newest version."""
         status = self.status()
-        return Head(status.base.id, status.version, status.head, status.base.chat)
+        return Head(called(status.base.id), status.version, status.head, status.base.chat)
 
     def close(self) -> None:
         """Stop the workers, close the ledger."""

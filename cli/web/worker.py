@@ -14,6 +14,7 @@ import queue
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -119,11 +120,19 @@ class _Edge:
             return True
         failure = describe(error) if isinstance(error, Interrupted) else known(error)
         self.doubtful = failure is None or failure.exit == INTEGRITY
-        self._job.fail(failure or _unexpected(error))
+        self._job.fail(_told(failure) if failure else _unexpected(error))
         return True
 
 
 INTEGRITY: Final = 4
+OUTSIDE: Final = frozenset({1, INTEGRITY, 7})  # what is wrong with the server's disk and files
+
+
+def _told(failure: Failure) -> Failure:
+    """What those who look at a page are told; messages about files would name them."""
+    if failure.exit not in OUTSIDE:
+        return failure
+    return replace(failure, message="the ledger could not do it; see `kel verify` on the server")
 
 
 def _unexpected(error: BaseException) -> Failure:

@@ -81,7 +81,9 @@ def browser(url: str) -> Browser:
 def test_the_twin_of_a_page_is_the_document_of_the_command(browser, place, clean, path):
     found = browser.get(path)
     assert found.headers["content-type"] == "application/json"
-    assert found.json() == Kel(place).json(*TWINS[path])
+    document = Kel(place).json(*TWINS[path])
+    document.get("delta", {}).pop("path", None)  # a place on the server
+    assert found.json() == document
     assert browser.get(path.replace(".json", "")).status_code == 200
 
 
