@@ -93,7 +93,7 @@ def test_a_folder_is_audited_as_the_command_does_it(browser, place, root, clean)
     rows = re.findall(r'<td><a href="/edits/(\d+)">\d+</a></td>\s*<td class="\w+">(\w+)', page.text)
     assert sorted(rows) == sorted((str(e["edit"]), e["verdict"]) for e in found["edits"])
     for edit in found["edits"]:
-        assert f"<td>{edit['low']:.3f} … {edit['high']:.3f}</td>" in page.text
+        assert f'<td class="num">{edit["low"]:.3f} … {edit["high"]:.3f}</td>' in page.text
     assert str(root) not in page.text + json.dumps(found)
 
 
