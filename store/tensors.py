@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from store.buffers import byte_view
-from store.canonical import canonical_json, strict_json
+from store.canonical import canonical_json, outline_of, rewritten, strict_json
 from store.errors import CanonicalError, ObjectRejected
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.]{1,200}")
 _FINITE_STEP: Final = 1 << 20
 _MAX_DIMENSIONS: Final = 8
 _LENGTH: Final = struct.Struct("<Q")
+# Colons and commas of one tensor: 4 fields' colons, and at most 11 commas with 8 dimensions.
+_MARKS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def decode(data: BytesLike, limits: Limits = LIMITS) -> Decoded:
     if not isinstance(data, bytes):
         view = byte_view(bytes(view))
     header, body = _split(view, limits)
+    _check_amount(header, limits)
     specs, meta_text = _parse_header(header)
     _check_limits(specs, limits)
     _check_offsets(specs, body.nbytes)
@@ -176,6 +179,13 @@ def _split(view: memoryview, limits: Limits) -> tuple[bytes, memoryview]:
     return bytes(view[8 : 8 + length]), view[8 + length :]
 
 
+def _check_amount(header: bytes, limits: Limits) -> None:
+    """Refuse a header of more structure than its tensors can need, before it costs a parse."""
+    outline = outline_of(header)
+    if outline.count(b":") + outline.count(b",") > _MARKS * limits.tensors + _MARKS:
+        raise _rejected("count", f"the header holds more than {limits.tensors} tensors can need")
+
+
 def _parse_header(header: bytes) -> tuple[list[_Spec], str | None]:
     try:
         entries = strict_json(header)
@@ -197,7 +207,7 @@ def _meta_text(value: object) -> str:
 def _parse_meta(text: str) -> dict[str, Any]:
     try:
         meta = strict_json(text)
-        canonical = canonical_json(meta).decode()
+        canonical = rewritten(meta).decode()
     except CanonicalError as error:
         raise _rejected("metadata", f"metadata: {error}") from error
     if not isinstance(meta, dict):

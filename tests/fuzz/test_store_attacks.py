@@ -1,8 +1,10 @@
 """P14: malformed objects are refused with the right reason, fast, in bounded memory."""
 
 import dataclasses
-import os
-import random
+import hashlib
+import json
+import subprocess
+import sys
 import time
 import tracemalloc
 
@@ -11,27 +13,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.errors import ObjectCorrupt, ObjectRejected
+from store.errors import ObjectRejected
 from store.tensors import LIMITS, decode, encode
 from tests.attacks.store_corpus import BODY, ONE, compact, corpus, entry, pack
+from tests.fuzz import mutating
+from tests.fuzz.mutating import FOUND, fuzz, one, verdict
+from tests.security.guards import ROOT
 
 pytestmark = pytest.mark.promise("P14")
 
 CORPUS = list(corpus())
-MUTATIONS = int(os.environ.get("KEL_FUZZ", "50000"))
+PUSHED, NIGHTLY = 50_000, 1_000_000
+SLOWEST = 0.1
 
 
-# Times are CPU times: what the machine does besides is not the parser's slowness.
-def verdict(data: bytes) -> str:
-    """The code of the refusal, or "accepted"; any other exception is the test's failure."""
-    try:
-        decoded = decode(data)
-    except ObjectRejected as error:
-        return error.code
-    except ObjectCorrupt:
-        return "corrupt"
-    assert encode(decoded.tensors, decoded.meta) == data
-    return "accepted"
+def timed(data: bytes) -> str:
+    """The verdict, which has to be quick; the quickest of three, as others use the machine too."""
+    code, seconds = min((one(data) for _ in range(3)), key=lambda item: item[1])
+    assert seconds < SLOWEST
+    return code
 
 
 def test_the_corpus_starts_from_an_accepted_object():
@@ -42,9 +42,7 @@ def test_the_corpus_starts_from_an_accepted_object():
 
 @pytest.mark.parametrize(("data", "code"), [c[1:] for c in CORPUS], ids=[c[0] for c in CORPUS])
 def test_P14_each_attack_is_refused_for_its_reason(data, code):
-    started = time.thread_time()
-    assert verdict(data) == code
-    assert time.thread_time() - started < 2
+    assert timed(data) == code
 
 
 def test_P14_each_attack_needs_little_memory():
@@ -58,62 +56,69 @@ def test_P14_each_attack_needs_little_memory():
     assert peak < 100_000_000
 
 
-@pytest.mark.parametrize("filler", ["{}", "[]", '""', "0"])
-def test_P14_a_header_full_of_small_things_is_refused_in_time(filler):
-    items = ",".join(f'"{i:x}":{filler}' for i in range(999_000 // (len(filler) + 9)))
-    started = time.thread_time()
-    assert verdict(pack("{" + items + "}")) in ("fields", "count")
-    assert time.thread_time() - started < 2
+@pytest.mark.parametrize("size", [300_000, 999_000])
+@pytest.mark.parametrize("filler", ["{}", "[]", '""', "0", "[0]", '{"a":0}', "1e9", "-1.5"])
+def test_P14_a_header_full_of_small_things_is_refused_in_time(filler, size):
+    items = ",".join(f'"{i:x}":{filler}' for i in range(size // (len(filler) + 9)))
+    assert timed(pack("{" + items + "}")) in ("fields", "count")
+    assert timed(pack('{"a":[' + ",".join([filler] * (size // (len(filler) + 1))) + "]}")) in (
+        "fields", "count",
+    )  # fmt: skip
 
 
-def seeds() -> list[bytes]:
-    rng = np.random.default_rng(0)
-    full = {
-        "h.0.mlp.c_proj.weight.u": rng.normal(size=(6, 2)).astype(np.float32),
-        "h.0.mlp.c_proj.weight.v": rng.normal(size=(2, 5)).astype(np.float32),
-        "key": rng.normal(size=5),
-    }
-    meta = {"method": "rome", "templates": ["{}", "Ein Satz: {}"], "seed": 7, "lr": 0.5}
-    return [encode(full, meta), encode(full), encode({}, {}), encode({"s": np.array(1.0)})]
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """One to three changes: bits, bytes, cuts, copies, digits of the header, the length."""
-    raw = bytearray(data)
-    for _ in range(rng.randint(1, 3)):
-        kind, at = rng.randrange(8), rng.randrange(max(1, len(raw)))
-        if kind == 0 and raw:
-            raw[at] ^= 1 << rng.randrange(8)
-        elif kind == 1 and raw:
-            raw[at] = rng.choice(b'{}[]",:0123456789 -.eE\\\x00\xff')
-        elif kind == 2:
-            del raw[at : at + rng.randint(1, 8)]
-        elif kind == 3:
-            raw[at:at] = raw[at : at + rng.randint(1, 16)]
-        elif kind == 4:
-            raw[at:at] = rng.choice([b'"a":1,', b"[[[[", b"{}", b"9" * 30, b"\\ud800", b"NaN"])
-        elif kind == 5:
-            raw = raw[:at]
-        elif kind == 6:
-            raw[:8] = rng.choice([0, 8, len(raw), 2**20, 2**32, 2**63, 2**64 - 1]).to_bytes(
-                8, "little"
-            )
-        else:
-            raw += rng.randbytes(rng.randint(1, 16))
-    return bytes(raw)
-
-
-def test_P14_mutated_objects_are_refused_or_canonical_and_never_slow():
-    rng = random.Random(20_240_229)
-    pool, slowest, seen = seeds(), 0.0, set()
-    for _ in range(MUTATIONS):
-        data = mutated(rng.choice(pool), rng)
+@pytest.mark.parametrize("filler", ["0", "[]", "{}", "[0]", "0.5"])
+def test_P14_metadata_full_of_small_things_is_read_in_time(filler):
+    """It is allowed, and four times as much as any rejected header may cost."""
+    text = '{"a":[' + ",".join([filler] * (980_000 // (len(filler) + 1))) + "]}"
+    data = pack(compact({"__metadata__": {"kel": text}}))
+    best = []
+    for _ in range(3):
         started = time.thread_time()
-        code = verdict(data)
-        slowest = max(slowest, time.thread_time() - started)
-        seen.add(code)
-    assert slowest < 1
-    assert {"json", "short", "header", "trailing", "name", "canonical", "offsets"} <= seen
+        assert decode(data).meta is not None
+        best.append(time.thread_time() - started)
+    assert min(best) < 4 * SLOWEST
+
+
+def test_P14_mutated_objects_are_refused_or_canonical_and_never_slow(figure):
+    found = fuzz(PUSHED, seed=20_240_229)
+    assert found.slowest < SLOWEST
+    assert {"json", "short", "header", "trailing", "name", "canonical", "offsets"} <= found.codes
+    figure("P14", f"{PUSHED:,} mutations a push")
+
+
+@pytest.mark.slow
+def test_P14_a_million_mutations_in_bounded_memory(figure):
+    """In a process of its own, so that its memory is the parser's."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.mutating", str(NIGHTLY)],
+        cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["mutations"] == NIGHTLY
+    assert told["slowest"] < SLOWEST
+    assert told["peak_bytes"] < 200_000_000
+    figure(
+        "P14",
+        f"{NIGHTLY:,} mutations a night, each within {1000 * told['slowest']:.0f} ms, "
+        f"{told['peak_bytes'] / 1e6:.0f} MB at most",
+    )
+
+
+def test_what_fuzzing_found_once_stays_refused():
+    for path in sorted(FOUND.glob("*.st")):
+        timed(path.read_bytes())
+
+
+def test_a_finding_is_saved_under_its_hash(tmp_path, monkeypatch):
+    def broken(data):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(mutating, "verdict", broken)
+    with pytest.raises(ZeroDivisionError):
+        fuzz(1, seed=1, found=tmp_path)
+    (saved,) = tmp_path.glob("*.st")
+    assert hashlib.sha256(saved.read_bytes()).hexdigest().startswith(saved.stem)
 
 
 FIELD = st.one_of(
