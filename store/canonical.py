@@ -56,14 +56,8 @@ def strict_json(data: bytes | str) -> Any:
     try:
         raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
         outline = outline_of(raw)
-        value = json.loads(
-            data if isinstance(data, str) else raw.decode("utf-8"),
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            # Asked of each number, so only where a number can be too large.
-            parse_float=_finite if _LARGE.search(outline) else None,
-            parse_int=_bounded_int if _LARGE.search(outline) else None,
-        )
+        decoder = _WARY if _LARGE.search(outline) else _DECODER
+        value = decoder.decode(data if isinstance(data, str) else raw.decode("utf-8"))
     except RecursionError as error:
         raise CanonicalError("JSON is nested too deeply") from error
     except ValueError as error:
@@ -141,3 +135,13 @@ def _check_depth(outline: bytes) -> None:
         brackets = brackets.replace(b"[]", b"")
     if brackets:
         raise CanonicalError(f"JSON is nested deeper than {MAX_DEPTH} levels")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+# Looks at each number, so it is only used where a number can be too large.
+_WARY: Final = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_constant=_no_constant,
+    parse_float=_finite,
+    parse_int=_bounded_int,
+)
