@@ -8,7 +8,7 @@ was skipped is listed with its reason, and a whole run of fewer tests than there
     @pytest.mark.promise("P8")
     def test_every_edit_lands_once(figure):
         ...
-        figure("P8", "8 writers x 25 edits: 200 of 200")
+        figure("P8", "{} edits of 8 writers, 0 lost", 200)     # summed over tests
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,7 +36,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-        self.figures: dict[str, dict[str, None]] = defaultdict(dict)
+        self.figures: dict[str, Counter[str]] = defaultdict(Counter)
         self.skipped: dict[str, str] = {}
         self.files: Counter[str] = Counter()
 
@@ -53,8 +53,8 @@ class Ledger:
             if kind == PROMISE:
                 self.outcomes[str(value)][outcome] += 1
             elif kind == FIGURE and outcome == "passed":
-                name, _, text = str(value).partition(": ")
-                self.figures[name][text] = None
+                name, text, count = cast(tuple[str, str, int], value)
+                self.figures[name][text] += count
 
     def rows(self) -> Iterator[str]:
         """The table, as Markdown."""
@@ -62,7 +62,8 @@ class Ledger:
         yield "|---|---|---|---|---|---|---|---|"
         for promise in PROMISES.values():
             counts = self.outcomes[promise.name]
-            found = "; ".join(self.figures[promise.name])
+            figures = self.figures[promise.name].items()
+            found = "; ".join(text.replace("{}", f"{count:,}") for text, count in figures)
             ended = (sum(counts.values()), *(counts[o] for o in ("passed", "failed", "skipped")))
             yield f"| {head(promise)} | {' | '.join(map(str, ended))} | {found} |"
 
@@ -97,12 +98,16 @@ def known(name: str) -> None:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """`figure("P8", "200 of 200")`: what a test measured, for the table."""
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """`figure("P8", "200 of 200")`: what a test measured, for the table.
 
-    def record(name: str, text: str) -> None:
+    A number is written where the text has `{}`, summed over all tests that say the same text.
+    """
+
+    def record(name: str, text: str, count: int = 0) -> None:
         known(name)
-        request.node.user_properties.append((FIGURE, f"{name}: {text}"))
+        assert ("{}" in text) == bool(count), text
+        request.node.user_properties.append((FIGURE, (name, text, count)))
 
     return record
 

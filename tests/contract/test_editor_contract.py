@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_an_editor_leaves_no_trace_when_any_forward_call_fails(
     model: EditableModel,
     moments: Moments,
     monkeypatch: pytest.MonkeyPatch,
+    figure: Callable[..., None],
 ) -> None:
     row = model.architecture
     last = row.layer_template.format(model.n_layers - 1)
@@ -69,6 +71,7 @@ def test_an_editor_leaves_no_trace_when_any_forward_call_fails(
         with pytest.raises(Injected):
             run(name, model, moments)
         assert state(model) == before, f"call {k}"
+    figure("P5", "an exception at each of {} forward calls of all editors, 0 traces", calls[0])
 
 
 @pytest.mark.promise("P5")

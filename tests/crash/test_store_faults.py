@@ -20,7 +20,8 @@ from tests.sim.faulty_fs import FaultyFs, open_descriptors
 pytestmark = pytest.mark.promise("P10")
 
 ERRNOS = ["ENOSPC", "EIO", "EROFS", "EMFILE", "EINTR"]
-FAULTS = [*ERRNOS, "KeyboardInterrupt"]
+STOPS = {"KeyboardInterrupt": KeyboardInterrupt, "MemoryError": MemoryError}
+FAULTS = [*ERRNOS, *STOPS]
 DATA = b"some object " * 20
 
 
@@ -31,8 +32,8 @@ def quick_disk(monkeypatch):
 
 
 def make_fault(name: str) -> BaseException:
-    if name == "KeyboardInterrupt":
-        return KeyboardInterrupt()
+    if name in STOPS:
+        return STOPS[name]()
     number = getattr(errno, name)
     return OSError(number, os.strerror(number))
 
@@ -41,12 +42,24 @@ def outcome(operation, fs, at) -> BaseException | None:
     """The typed error of the operation, or None when it succeeded."""
     try:
         operation(fs, at)
-    except (StoreWriteError, KeyboardInterrupt) as error:
+    except (StoreWriteError, *STOPS.values()) as error:
         return error
     return None
 
 
-def each_fault(operation, check, *, name: str, mode: str) -> int:
+@pytest.fixture
+def each_fault(figure):
+    """`_each_fault`, counted for the table."""
+
+    def counted(*args, **options):
+        faults = _each_fault(*args, **options)
+        figure("P10", "store: {} faults of the disk, each told and survived", faults)
+        return faults
+
+    return counted
+
+
+def _each_fault(operation, check, *, name: str, mode: str) -> int:
     """Run `operation(fs)` with the fault at call 1, 2, ... until none is left; returns how many."""
     for at in range(1, 1000):
         fs = FaultyFs(at, make_fault(name), mode)
@@ -54,7 +67,7 @@ def each_fault(operation, check, *, name: str, mode: str) -> int:
         error = outcome(operation, fs, at)
         if error:
             assert fs.fired
-            assert isinstance(error, KeyboardInterrupt) == (name == "KeyboardInterrupt")
+            assert type(error) is STOPS.get(name, StoreWriteError)
             assert name not in ERRNOS or error.errno == getattr(errno, name)
         check(at, failed=error is not None, cleaned=mode != "forever")
         if not fs.fired:
@@ -65,7 +78,9 @@ def each_fault(operation, check, *, name: str, mode: str) -> int:
 
 @pytest.mark.parametrize("mode", ["once", "forever", "after"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_P10_put_fails_cleanly_at_every_call_and_succeeds_on_retry(tmp_path, name, mode):
+def test_P10_put_fails_cleanly_at_every_call_and_succeeds_on_retry(
+    tmp_path, name, mode, each_fault
+):
     def operation(fs, at):
         ObjectStore(tmp_path / str(at), fs).put(DATA)
 
@@ -80,7 +95,7 @@ def test_P10_put_fails_cleanly_at_every_call_and_succeeds_on_retry(tmp_path, nam
 
 @pytest.mark.parametrize("mode", ["once", "after"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_P10_put_of_an_existing_object_leaves_it_alone(tmp_path, name, mode):
+def test_P10_put_of_an_existing_object_leaves_it_alone(tmp_path, name, mode, each_fault):
     store = ObjectStore(tmp_path)
     oid = store.put(DATA)
 
@@ -96,7 +111,7 @@ def test_P10_put_of_an_existing_object_leaves_it_alone(tmp_path, name, mode):
 
 @pytest.mark.parametrize("mode", ["once", "after"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_P10_a_small_file_keeps_its_old_content_or_has_the_new(tmp_path, name, mode):
+def test_P10_a_small_file_keeps_its_old_content_or_has_the_new(tmp_path, name, mode, each_fault):
     path = tmp_path / "config.json"
 
     def operation(fs, at):
@@ -123,7 +138,9 @@ def base(tmp_path):
 
 @pytest.mark.parametrize("mode", ["once", "after"])
 @pytest.mark.parametrize("name", FAULTS)
-def test_P10_export_appears_whole_or_not_at_all_at_every_call(tmp_path, base, name, mode):
+def test_P10_export_appears_whole_or_not_at_all_at_every_call(
+    tmp_path, base, name, mode, each_fault
+):
     out = tmp_path / "out"
     out.mkdir()
 
@@ -142,7 +159,7 @@ def test_P10_export_appears_whole_or_not_at_all_at_every_call(tmp_path, base, na
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_P10_a_disk_that_stays_broken_shows_no_half_folder(tmp_path, base, name):
+def test_P10_a_disk_that_stays_broken_shows_no_half_folder(tmp_path, base, name, each_fault):
     out = tmp_path / "out"
     out.mkdir()
 
@@ -160,7 +177,7 @@ def test_P10_a_disk_that_stays_broken_shows_no_half_folder(tmp_path, base, name)
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_P10_gc_interrupted_anywhere_can_be_repeated(tmp_path, name):
+def test_P10_gc_interrupted_anywhere_can_be_repeated(tmp_path, name, each_fault):
     def collected(fs, at):
         root = tmp_path / str(at)
         store = ObjectStore(root)

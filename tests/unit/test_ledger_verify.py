@@ -100,12 +100,13 @@ def test_a_trigger_that_says_something_else_or_that_nobody_made_is_a_warning(ori
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS)
-def test_a_changed_column_is_found(copy, name, column):
+def test_a_changed_column_is_found(copy, name, column, figure):
     folder, connection = copy
     row = select_all(connection, name)[-1]
     put(connection, name, row["rowid"], column, other(row[column]))
     expected = "rows.digest" if name != "entry" else OF_ENTRY.get(column, "chain.hash")
     assert expected in error_codes(folder)
+    figure("P7", "SQLite: {} columns, each altered once, found under the right code", 1)
 
 
 @pytest.mark.parametrize(("name", "column"), COLUMNS)
@@ -138,7 +139,7 @@ def test_the_same_json_written_differently_is_found(copy, name, column):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_removed_row_is_found_whichever_it_is(original, tmp_path, name):
+def test_a_removed_row_is_found_whichever_it_is(original, tmp_path, name, figure):
     path = tmp_path / "ledger.db"
     shutil.copytree(original / "objects", tmp_path / "objects", copy_function=shutil.copyfile)
     connection = forged(original / "ledger.db", path)
@@ -149,6 +150,7 @@ def test_a_removed_row_is_found_whichever_it_is(original, tmp_path, name):
         connection.execute(f'DELETE FROM "{name}" WHERE rowid = ?', (row["rowid"],))
         connection.close()
         assert error_codes(tmp_path), row
+    figure("P7", "SQLite: {} rows, each removed once, found", len(rows))
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -72,7 +72,7 @@ def test_the_page_keeps_what_is_written_by_hand():
     assert promises.END in once
 
 
-def report(outcome: str, when: str = "call", *properties: tuple[str, str]) -> pytest.TestReport:
+def report(outcome: str, when: str = "call", *properties: tuple[str, object]) -> pytest.TestReport:
     made = SimpleNamespace(
         nodeid=f"tests/t.py::{outcome}-{when}",
         outcome=outcome,
@@ -85,15 +85,16 @@ def report(outcome: str, when: str = "call", *properties: tuple[str, str]) -> py
 
 def test_the_table_counts_each_test_once_and_takes_figures_of_those_that_passed():
     ledger = promises.Ledger()
-    mine, measured = ("promise", "P8"), ("figure", "P8: 200 of 200")
+    mine, measured = ("promise", "P8"), ("figure", ("P8", "{} edits", 1200))
     for when in ("setup", "call", "teardown"):
         ledger.add(report("passed", when, mine, measured))
-    ledger.add(report("failed", "call", mine, ("figure", "P8: 3 of 200")))
+    ledger.add(report("failed", "call", mine, ("figure", ("P8", "3 of 200", 0))))
     ledger.add(report("skipped", "setup", mine))
+    ledger.add(report("passed", "call", measured, ("figure", ("P8", "8 writers", 0))))
     (row,) = [row for row in ledger.rows() if row.startswith("| P8 ")]
-    assert row.endswith("| 3 | 1 | 1 | 1 | 200 of 200 |")
+    assert row.endswith("| 3 | 1 | 1 | 1 | 2,400 edits; 8 writers |")
     assert ledger.skipped == {"tests/t.py::skipped-setup": "no server"}
-    assert sum(ledger.files.values()) == 3
+    assert sum(ledger.files.values()) == 4
 
 
 def watch(ran: int, **changes: Any) -> promises.Watch:

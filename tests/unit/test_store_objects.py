@@ -121,7 +121,7 @@ def test_a_file_above_the_limit_is_corrupt_without_being_read(store, monkeypatch
 
 
 @pytest.mark.promise("P6")
-def test_P06_every_single_bit_counts(store):
+def test_P06_every_single_bit_counts(store, figure):
     store.put(DATA)
     overwrite(store, GOOD, DATA)
     for bit in range(8 * len(DATA)):
@@ -132,6 +132,7 @@ def test_P06_every_single_bit_counts(store):
             store.get(GOOD)
     store.path(GOOD).write_bytes(DATA)
     assert store.get(GOOD) == DATA
+    figure("P6", "each of {} bits of an object, and each length of it: noticed", 8 * len(DATA))
 
 
 @pytest.mark.promise("P6")
