@@ -19,7 +19,7 @@ from cli.errors import LoginNeeded, Overloaded, known
 from cli.proposals import of_edit
 from cli.web.jobs import Job
 from cli.web.pages import failed, page, remembered, see, state_of, told, visitor_of
-from cli.web.proposing import change_of, check_seen, opened, preview_of, recorded, started
+from cli.web.proposing import check_seen, opened, preview_of, recorded, started
 
 router = APIRouter()
 Text = Annotated[str, Form(max_length=10_000)]
@@ -214,7 +214,6 @@ def _shown(
         status,
         pending=pending,
         job=preview_of(state, pending),
-        change=change_of(state, pending),
         usable=state.access.proposals.usable(pending),
         two=state.access.accounts.four_eyes(),
         message=message,

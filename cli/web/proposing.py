@@ -49,11 +49,6 @@ def preview_of(state: State, pending: Pending) -> Job | None:
     return state.worker.find(state.previews.get(pending.id, ""))
 
 
-def change_of(state: State, pending: Pending) -> Job | None:
-    """The job that a proposal was confirmed for, while it is remembered."""
-    return state.worker.find(pending.id)
-
-
 def check_seen(state: State, pending: Pending, owner: str) -> None:
     """Refuse what was found out at another version than the head, and have it found out anew.
 

@@ -1,9 +1,9 @@
 """A ledger of the embedded model with something on every page, and who may change it.
 
 Promise: edits 1 (English), 2 (Chinese) and 3 (long texts) are active, 4 was refused by the gate,
-5 was taken back; version 2 is the tag `kept`. Passwords cost little.
+5 was taken back; version 2 is the tag `kept`.
 
-    make(folder, probes)
+    fill(empty(folder, probes))
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from ledger import EditRequest, Ledger
-from ledger.access import passwords
 from ledger.demo import facts
 
 RIGHT: Final = "correct horse"
@@ -22,7 +19,7 @@ FACTS: Final = facts()
 BORN: Final = [fact for fact in FACTS if fact["relation"] == "birthplace"]
 WORK: Final = [fact for fact in FACTS if fact["relation"] == "职业"]
 VALUES: Final = {"en": ("Quenby", "Vantry"), "zh": ("律师", "画家")}
-LONG: Final = "https://registry.example/" + "entry-of-the-town-hall/" * 8
+LONG: Final = "https://registry.example/" + "entry-of-the-town-hall/" * 4
 MANY: Final = "A remark that goes on and on, as remarks of careful people do. " * 4
 
 
@@ -44,12 +41,10 @@ def wish(fact: dict[str, str], **more: str) -> EditRequest:
 
 def empty(folder: Path, probes: Path | None = None) -> Path:
     """A ledger without an edit; `ed` and `ann` may edit, `red` may read."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "COST", {"time_cost": 1, "memory_cost": 8, "parallelism": 1})
-        with Ledger.init(folder, base="demo", probes=probes, author="ada") as ledger:
-            ledger.stats()
-            for name, role in (("ed", "editor"), ("ann", "editor"), ("red", "reader")):
-                ledger.access.accounts.add(name, role, RIGHT, author="ada")
+    with Ledger.init(folder, base="demo", probes=probes, author="ada") as ledger:
+        ledger.stats()
+        for name, role in (("ed", "editor"), ("ann", "editor"), ("red", "reader")):
+            ledger.access.accounts.add(name, role, RIGHT, author="ada")
     return folder
 
 

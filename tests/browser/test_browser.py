@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+import ledger.demo
 from cli.web import chatting
 from cli.web.state import Settings
 from cli.web.texts import words
 from ledger import Ledger
+from ledger.access import passwords
 from tests.browser import sample
 from tests.browser.chromium import Screen, chromium, program
 from tests.browser.sample import BORN, RIGHT, WORK, asked, other
@@ -53,11 +55,14 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def place(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The sample; passwords cost little, and two random probes make measuring cheap."""
     folder = tmp_path_factory.mktemp("browser")
     probes = folder / "probes.txt"
     probes.write_text("The capital of Poland is\nThe old city\n", "utf-8")
-    return sample.fill(sample.empty(folder / "ledger", probes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "COST", {"time_cost": 1, "memory_cost": 8, "parallelism": 1})
+        yield sample.fill(sample.empty(folder / "ledger", probes))
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +169,7 @@ def test_the_whole_flow_and_back(screens, place, language, fact, correction):
         assert [(line.op, line.author) for line in lines] == [("revert", "ed"), ("apply", "ed")]
 
 
+@pytest.mark.slow
 def test_the_keyboard_is_enough(screens, place):
     screen, fact = screens(), BORN[4]
     page, keys = screen.open("/"), screen.page.keyboard
@@ -276,6 +282,7 @@ def test_of_two_editors_the_second_is_told_that_the_version_moved(screens, place
     expect(page.get_by_role("status")).to_contain_text(f"demo@v{before + 2}", timeout=60_000)
 
 
+@pytest.mark.slow
 def test_what_was_typed_is_not_lost(screens):
     screen = screens()
     page = screen.open("/")
@@ -297,6 +304,7 @@ def test_what_was_typed_is_not_lost(screens):
     expect(page.locator(".change")).to_contain_text("→ Elsewhere")
 
 
+@pytest.mark.slow
 def test_the_language_is_switched_where_one_is(screens):
     screen = screens()
     page = proposed(screen, BORN[11])
@@ -351,11 +359,11 @@ def test_an_answer_can_be_stopped(screens, monkeypatch):
 PAGES = (
     "/login", "/facts", "/facts?search=nobody", "/edits/3", "/edits/4", "/edits/5",
     "/edits/1/interference", "/history", "/log", "/diff?old=base&new=HEAD", "/diff?old=v1&new=v1",
-    "/verify", "/nowhere", "/proposals", "/proposals/none",
+    "/verify", "/nowhere", "/proposals", "/proposals/none", "/audit",
 )  # fmt: skip
 LOOKS = {
-    "English": {},
     "Chinese, dark, narrow": {"language": "zh", "dark": True, "width": 360},
+    "English": {},
     "English, dark, narrow": {"dark": True, "width": 360},
     "Chinese": {"language": "zh"},
 }
@@ -363,9 +371,11 @@ LOOKS = {
 
 @pytest.mark.parametrize(
     "look",
-    [name if place < 2 else pytest.param(name, marks=pytest.mark.slow)
-     for place, name in enumerate(LOOKS)],
-)  # fmt: skip
+    [
+        pytest.param(look, marks=pytest.mark.slow if place else ())
+        for place, look in enumerate(LOOKS)
+    ],
+)
 def test_every_page_is_accessible_and_no_wider_than_the_window(screens, look):
     screen = screens(**LOOKS[look])
     fact = WORK[2] if LOOKS[look].get("language") == "zh" else BORN[12]
@@ -408,3 +418,21 @@ def test_tab_reaches_everything_and_shows_where_it_is(screens, path):
         assert name == "body" or (style != "none" and width >= 2), (name, called)
         page.evaluate("reached.add(document.activeElement)")
     assert page.evaluate("reached.delete(document.body), reached.size") == wanted
+
+
+@pytest.mark.slow
+def test_an_audit_is_readable_while_it_runs_and_when_it_is_over(screens):
+    """Of the base, sent as files: nothing of the ledger is in it."""
+    screen = screens(width=360)
+    page = screen.open("/login?next=/audit")
+    screen.confirm("ed", RIGHT)
+    model = Path(ledger.demo.__file__).parent / "model" / "model.safetensors"
+    page.locator("input[type=file]").set_input_files(str(model))
+    page.locator("form:has(input[type=file]) button").click()
+    page.wait_for_url("**/audits/*")
+    screen.settled()
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_role("status")).to_be_visible(timeout=60_000)
+    assert screen.faults() == []
+    assert screen.overhang() <= 0
