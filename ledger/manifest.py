@@ -78,7 +78,11 @@ def parse_manifest(data: bytes) -> Json:
             raise InvalidInput(f"its field {name!r} is missing or of another type")
     if manifest["form"] not in FORMS:
         raise InvalidInput(f"its form {manifest['form']!r:.40} is none of {', '.join(FORMS)}")
-    if write_manifest(manifest) != data:
+    try:
+        same = write_manifest(manifest) == data
+    except UnicodeEncodeError:  # a lone surrogate
+        same = False
+    if not same:
         raise InvalidInput("it is not written as this program writes it")
     _check_values(manifest)
     return manifest
