@@ -23,7 +23,7 @@ SECTIONS = (
     "engine",
     "interference",
     "audit",
-    *("release", "forms", "bisect", "evaluation"),
+    *("release", "forms", "bisect", "evaluation", "ledger"),
 )
 Section = Callable[[Path], list[Row]]
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import copy
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ from ledger.records import (
     BaseTensorRecord,
     BatchRecord,
     EditRecord,
+    EntryRecord,
     MeasurementRecord,
     ObjectRecord,
     Rows,
@@ -78,15 +80,46 @@ def made(
     return folder
 
 
-def grow(ledger: Ledger, edits: int, *, objects: int = 64, spread: int = 4) -> None:
-    """Add edits to a ledger that has none."""
+def grow(
+    ledger: Ledger,
+    edits: int,
+    *,
+    objects: int = 64,
+    spread: int = 4,
+    told: Callable[[int], object] = int,
+) -> None:
+    """Add edits to a ledger that has none; `told` is given the number of each."""
     sums = [_Sum.of(ledger.workspace.versions, parameter(layer)) for layer in range(spread)]
-    deltas = [_Stored.of(ledger, sums[number % spread], number) for number in range(objects)]
+    deltas = [
+        _Stored.of(ledger, sums[number % spread], number) for number in range(min(objects, edits))
+    ]
     with ledger.journal.database.write() as writing:
         journal = Journal(_Held(writing), ledger.store)
         grower = _Grower(journal, ledger.workspace.record.base_digest, deltas)
         for number in range(edits):
+            told(number)
             grower.edit(number)
+
+
+def again(ledger: Ledger) -> Callable[[], EntryRecord]:
+    """Appends an edit whose weights nobody looks at: what an append itself costs."""
+    versions, last = ledger.workspace.versions, ledger.journal.last_entry()
+    delta = _Stored.of(ledger, _Sum.of(versions, parameter(0)), 0)
+    numbers = itertools.count(10**6)
+
+    def append() -> EntryRecord:
+        number = next(numbers)
+        return ledger.journal.append(
+            "apply",
+            expected_head=ledger.journal.history().head,
+            rows=_rows(number, delta),
+            weights_digest=last.weights_digest,
+            tensors=last.tensors,
+            payload=_payload(number),
+            author=AUTHOR,
+        )
+
+    return append
 
 
 class _Held(Database):

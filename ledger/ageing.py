@@ -121,6 +121,5 @@ def _value(rows: Iterable[MeasurementRecord], metric: str) -> float | None:
 
 def _tests(journal: Journal) -> Iterator[tuple[int, Measured]]:
     """Version -> the numbers of each test of it, the newest last."""
-    for entry in journal.entries():
-        if entry.op == "test":
-            yield int(entry.payload["version"]), journal.measurements(entry_seq=entry.seq)
+    for entry in reversed([*journal.entries_of_kind("test")]):
+        yield int(entry.payload["version"]), journal.measurements(entry_seq=entry.seq)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MANY: Final = 512
 _UNDOES: Final = MappingProxyType(
@@ -26,15 +26,14 @@ _UNDOES: Final = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """An entry that made a version; the payload is known of those about branches (`BRANCHING`)."""
 
     seq: int
     version: int
     op: str
     edits: tuple[int, ...]
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def undone_by(self) -> str:
@@ -69,10 +68,14 @@ class Carried:
 
     def add(self, change: Change) -> None:
         """One change more: its edits turn to the other side."""
+        known, place, turned = self._settled.place, self._place, self._turned
         for edit in change.edits:
-            if edit not in self._settled.place and edit not in self._place:
-                self._place[edit] = len(self._settled.place) + len(self._place)
-        self._turned.symmetric_difference_update(change.edits)
+            if edit not in known and edit not in place:
+                place[edit] = len(known) + len(place)
+            if edit in turned:
+                turned.remove(edit)
+            else:
+                turned.add(edit)
         self._late.append(change)
 
     def settle(self) -> None:
@@ -119,3 +122,9 @@ class Carried:
         for change in changes[count:] if ahead else changes[:count]:
             found.symmetric_difference_update(change.edits)
         return frozenset(found)
+
+
+def without(edits: Iterable[int], others: Iterable[int]) -> tuple[int, ...]:
+    """The edits that are not among the others, in their order."""
+    left_out = set(others)
+    return tuple(edit for edit in edits if edit not in left_out)

@@ -14,8 +14,9 @@ days is always current.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -69,13 +70,22 @@ def fact_key(edit: EditRecord) -> tuple[str, str]:
 
 def superseded(edits: Sequence[EditRecord]) -> dict[int, int]:
     """Edit -> the later one of these that states the same subject and prompt anew."""
+    return _newer((edit.id, fact_key(edit)) for edit in reversed(edits))
+
+
+def _newer(backwards: Iterable[tuple[int, tuple[str, str]]]) -> dict[int, int]:
+    """Edit -> the newest one of its fact; edits and facts from the last to the first."""
     last: dict[tuple[str, str], int] = {}
     found: dict[int, int] = {}
-    for edit in reversed(edits):
-        newer = last.setdefault(fact_key(edit), edit.id)
-        if newer != edit.id:
-            found[edit.id] = newer
+    for edit, fact in backwards:
+        newest = last.setdefault(fact, edit)
+        if newest != edit:
+            found[edit] = newest
     return found
+
+
+def _key(fact: FactView) -> tuple[str, str]:
+    return fact.subject, fact.prompt
 
 
 def today() -> str:
@@ -112,24 +122,33 @@ def facts(
         raise InvalidInput(f"a day is asked for with {' or '.join(ONLY)} facts, not {only!r}")
     date = today() if on is None else day("on", on)
     history = journal.history()
-    edits = journal.edits(history.active(version))
-    batches = journal.batches({edit.batch_id for edit in edits})
+    active = history.active(version)
+    stated = {fact.edit: (fact, carried) for fact, carried in _stated(journal)}
     older: dict[int, list[int]] = {}
-    for old, new in superseded(edits).items():
+    for old, new in _newer((n, _key(stated[n][0])) for n in reversed(active)).items():
         older.setdefault(new, []).append(old)
     gone = {edit for group in older.values() for edit in group}
-    tests = _reliability(journal, history.lines.ancestors(version))
-    found = [
-        _view(journal, edit, batches, tests, tuple(sorted(older.get(edit.id, ()))))
-        for edit in edits
-        if edit.id not in gone
-    ]
-    return [
-        fact
-        for fact in found
-        if (search is None or _matches(fact, search))
-        and (only is None or (fact.expired(date) if only == "expired" else fact.current(date)))
-    ]
+    found = []
+    for edit in active:
+        fact, carried = stated[edit]
+        if edit in gone or not (only is None or _asked(fact, only, date)):
+            continue
+        if carried:
+            fact = _as_stated(journal, fact)
+        if search is None or _matches(fact, search):
+            found.append(fact)
+    tests = _reliability(journal, [fact.edit for fact in found], history.lines.ancestors(version))
+    return [_told(fact, older.get(fact.edit, ()), tests.get(fact.edit)) for fact in found]
+
+
+def _told(fact: FactView, older: Sequence[int], test: tuple[float, str] | None) -> FactView:
+    value, protocol = test or (None, None)
+    supersedes = tuple(sorted(older))
+    return replace(fact, reliability=value, protocol=protocol, supersedes=supersedes)
+
+
+def _asked(fact: FactView, only: str, date: str) -> bool:
+    return fact.expired(date) if only == "expired" else fact.current(date)
 
 
 @dataclass(frozen=True)
@@ -160,8 +179,8 @@ def known_facts(journal: Journal, version: int, search: str | None = None) -> li
     stated = {(edit.subject, edit.prompt) for edit in edits}
     found = [
         _known(journal, entry, fact)
-        for entry in journal.entries()
-        if entry.op == "rebase" and entry.payload["rebase"]["outcome"] == "known"
+        for entry in reversed([*journal.entries_of_kind("rebase")])
+        if entry.payload["rebase"]["outcome"] == "known"
         for fact in entry.payload["rebase"]["facts"]
         if (fact["subject"], fact["prompt"]) not in stated
     ]
@@ -185,32 +204,40 @@ def _known(journal: Journal, entry: EntryRecord, fact: Mapping[str, Any]) -> Kno
     )
 
 
-def _view(
-    journal: Journal,
-    edit: EditRecord,
-    batches: Mapping[int, BatchRecord],
-    tests: Mapping[int, tuple[float, str]],
-    supersedes: tuple[int, ...],
-) -> FactView:
-    first, made = first_stated(journal, edit, batches[edit.batch_id])
-    value, protocol = tests.get(edit.id, (None, None))
-    return FactView(
-        edit=edit.id,
-        subject=edit.subject,
-        prompt=edit.prompt,
-        object=edit.target_new,
-        instead_of=edit.target_true,
-        since=first.created_at,
-        author=made.author,
-        method=batches[edit.batch_id].method,
-        reliability=value,
-        protocol=protocol,
-        supersedes=supersedes,
-        note=made.note,
-        valid_from=edit.valid_from,
-        valid_until=edit.valid_until,
-        source=edit.source,
+def _stated(journal: Journal) -> Iterator[tuple[FactView, bool]]:
+    """What every edit states, without a number, and whether a re-solve may have carried it on."""
+    statement = (
+        "SELECT edit.id, subject, prompt, target_new, target_true, edit.created_at, valid_from,"
+        " valid_until, source, batch.author, batch.note, method,"
+        " CASE WHEN evidence LIKE '%\"replaces\"%' THEN 1 ELSE 0 END AS carried"
+        " FROM edit JOIN batch ON batch.id = edit.batch_id ORDER BY edit.id"
     )
+    with journal.database.read() as snapshot:
+        for row in snapshot.stream(statement):
+            fact = FactView(
+                edit=row["id"],
+                subject=row["subject"],
+                prompt=row["prompt"],
+                object=row["target_new"],
+                instead_of=row["target_true"],
+                since=row["created_at"],
+                author=row["author"],
+                method=row["method"],
+                reliability=None,
+                protocol=None,
+                note=row["note"],
+                valid_from=row["valid_from"],
+                valid_until=row["valid_until"],
+                source=row["source"],
+            )
+            yield fact, bool(row["carried"])
+
+
+def _as_stated(journal: Journal, fact: FactView) -> FactView:
+    """With the time, the author and the note of the edit that stated it first."""
+    edit = journal.edit(fact.edit)
+    first, made = first_stated(journal, edit, journal.batch(edit.batch_id))
+    return replace(fact, since=first.created_at, author=made.author, note=made.note)
 
 
 def first_stated(
@@ -225,14 +252,17 @@ def first_stated(
     return edit, batch
 
 
-def _reliability(journal: Journal, way: frozenset[int]) -> dict[int, tuple[float, str]]:
+def _reliability(
+    journal: Journal, edits: Sequence[int], way: frozenset[int]
+) -> dict[int, tuple[float, str]]:
     """Edit -> its newest reliability on the way to a version, and the protocol."""
-    rows = journal.measurements(metric="reliability")
-    return {
-        row.edit_id: (row.value, row.protocol)
-        for row in rows
-        if row.edit_id is not None and row.version in way
-    }
+    statement = (
+        "SELECT edit_id, version, value, protocol FROM measurement WHERE metric = 'reliability'"
+        " AND edit_id IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys)) ORDER BY id"
+    )
+    with journal.database.read() as snapshot:
+        rows = snapshot.stream(statement, keys=json.dumps(edits))
+        return {r["edit_id"]: (r["value"], r["protocol"]) for r in rows if r["version"] in way}
 
 
 def _matches(fact: FactView | KnownView, search: str) -> bool:

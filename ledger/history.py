@@ -251,7 +251,9 @@ class History:
             self._parted[self._lines.current] = self._carried.edits
             del self._parted[str(payload["name"])]
         self._lines.grown(entry.op, entry.version, payload)
-        self._carried.add(Change(entry.seq, entry.version, entry.op, edits, payload))
+        if not isinstance(entry, Change):
+            entry = Change(entry.seq, entry.version, entry.op, edits, payload)
+        self._carried.add(entry)
 
     def _name(self, entry: Logged) -> None:
         """A branch is opened or closed."""

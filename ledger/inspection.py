@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from editors.requests import VALIDITY
+from ledger.carried import without
 from ledger.errors import UnknownRevision
 from ledger.history import CHANGING
 from ledger.journal import Journal
@@ -174,8 +175,7 @@ def diff(journal: Journal, old: str, new: str) -> DiffView:
     history, tags = journal.history(), journal.tags()
     before, after = history.resolve(old, tags), history.resolve(new, tags)
     left, right = history.active(before), history.active(after)
-    added = tuple(e for e in right if e not in set(left))
-    removed = tuple(e for e in left if e not in set(right))
+    added, removed = without(right, left), without(left, right)
     one, two = (journal.entry_of(v).tensors for v in (before, after))
     return DiffView(
         old=before,

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from editors.delta import Delta, Dense, LowRank
+from ledger.carried import without
 from ledger.errors import InvalidInput
 from ledger.history import TURNING, History
 from ledger.inspection import fact_line
@@ -231,14 +232,23 @@ def left_without(
     NotActive, AlreadyActive, Conflict.
     """
     history.check(op, tuple(going))
-    found = _standing(history)
-    rows = [found.edits.index(edit) for edit in going]
-    staying = [j for j, edit in enumerate(found.active) if edit not in set(going)]
-    with_it = (found.signs[rows][:, staying] == 0).float()
-    parts = versions.parts(going)
-    edits = [found.active[j] for j in staying]
-    moved = measured(parts, versions.parts(edits), with_it)
+    edits = without(history.active(), going)
+    beside = _beside(history, going, edits)
+    then = beside if op == "revert" else 1.0 - beside
+    moved = measured(versions.parts(going), versions.parts(edits), then)
     return largest(edits, moved.drift, THRESHOLD)
+
+
+def _beside(history: History, going: Sequence[int], edits: Sequence[int]) -> torch.Tensor:
+    """[i, j]: 1 where the i-th that goes was there when the j-th edit had been computed."""
+    there = dict.fromkeys(going, 0.0)
+    columns: dict[int, tuple[float, ...]] = {}
+    for change in history.changes:
+        for edit in there.keys() & change.edits:
+            there[edit] = 1.0 - there[edit]
+        if change.op == "apply":
+            columns |= dict.fromkeys(change.edits, tuple(there.values()))
+    return torch.tensor([columns[edit] for edit in edits]).reshape(len(edits), len(going)).T
 
 
 def shown(

@@ -14,7 +14,6 @@ long are paged by number; the last row of a tag counts.
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, LiteralString, TypeVar
 
@@ -72,19 +71,6 @@ _HIGHEST: Final = MappingProxyType(
 R = TypeVar("R", bound=Record)
 
 
-@dataclass(frozen=True)
-class Stated:
-    """A fact as an edit states it; `version` is the one it made, None if it was refused."""
-
-    edit: int
-    subject: str
-    prompt: str
-    version: int | None
-
-
-T = TypeVar("T")
-
-
 def last_entry(reading: Reading) -> EntryRecord | None:
     """The newest entry."""
     found = _queried(reading, EntryRecord, "SELECT * FROM entry ORDER BY seq DESC LIMIT 1")
@@ -102,6 +88,15 @@ def entries(
         return tuple(_queried(reading, EntryRecord, backwards, before=before, most=most))
     forwards = "SELECT * FROM entry WHERE seq > :after ORDER BY seq LIMIT :most"
     return tuple(_queried(reading, EntryRecord, forwards, after=after, most=most))
+
+
+def entries_of_kind(
+    reading: Reading, op: str, before: int | None = None, limit: int | None = None
+) -> tuple[EntryRecord, ...]:
+    """The entries of one kind below number `before`, newest first."""
+    sql = "SELECT * FROM entry WHERE op = :op AND seq < :before ORDER BY seq DESC LIMIT :most"
+    most = {"before": before or _ENDLESS, "most": _ENDLESS if limit is None else limit}
+    return tuple(_queried(reading, EntryRecord, sql, op=op, **most))
 
 
 def entry_of(reading: Reading, version: int) -> EntryRecord:
@@ -136,18 +131,6 @@ def edit(reading: Reading, spec: int | str) -> EditRecord:
         for found in _queried(reading, EditRecord, sql, id=int(number[1])):
             return found
     return _edit_by_hash(reading, name)
-
-
-def about(reading: Reading, subjects: Iterable[str]) -> tuple[Stated, ...]:
-    """What was stated of these subjects, in order."""
-    sql = (
-        "SELECT edit.id, subject, prompt,"
-        " CASE WHEN entry.op = 'apply' THEN entry.version END AS version"
-        " FROM edit JOIN entry ON entry.seq = edit.entry_seq"
-        " WHERE subject IN (SELECT value FROM json_each(:keys)) ORDER BY edit.id"
-    )
-    found = reading.query(sql, keys=_keys(sorted(set(subjects))))
-    return tuple(Stated(r["id"], r["subject"], r["prompt"], r["version"]) for r in found)
 
 
 def batches(reading: Reading, ids: Iterable[int]) -> dict[int, BatchRecord]:

@@ -11,7 +11,8 @@ Rules: two answers may come from different states; questions that must agree are
     reader.edit("#12").subject
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from ledger import queries, steps
 from ledger.db import Database
@@ -29,6 +30,8 @@ from ledger.records import (
     StatsRecord,
 )
 from ledger.sqlite import Reading
+
+_PAGE: Final = 500
 
 
 class Reader:
@@ -70,6 +73,17 @@ class Reader:
         with self._database.read() as reading:
             return queries.entries(reading, after=after, limit=limit, newest_first=newest_first)
 
+    def entries_of_kind(self, op: str) -> Iterator[EntryRecord]:
+        """The entries of one kind, newest first, read page by page."""
+        before: int | None = None
+        while True:
+            with self._database.read() as reading:
+                page = queries.entries_of_kind(reading, op, before, _PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            before = page[-1].seq
+
     def entry_of(self, version: int) -> EntryRecord:
         """The entry that made `version`. Raises: UnknownRevision."""
         with self._database.read() as reading:
@@ -90,10 +104,15 @@ class Reader:
         with self._database.read() as reading:
             return queries.edits_of_batch(reading, batch_id)
 
-    def about(self, subjects: Iterable[str]) -> tuple[queries.Stated, ...]:
+    def siblings(self, batch_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
+        """Batch -> the numbers of its edits, by component."""
+        with self._database.read() as reading:
+            return steps.siblings(reading, batch_ids)
+
+    def about(self, subjects: Iterable[str]) -> tuple[steps.Stated, ...]:
         """What all edits about these subjects state, in order."""
         with self._database.read() as reading:
-            return queries.about(reading, subjects)
+            return steps.about(reading, subjects)
 
     def batch(self, batch_id: int) -> BatchRecord:
         """One batch. Raises: UnknownRevision."""

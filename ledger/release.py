@@ -19,7 +19,7 @@ from typing import Any
 from editors.requests import VALIDITY
 from ledger import merkle
 from ledger.cards import model_card
-from ledger.inspection import entries_backwards, status
+from ledger.inspection import status
 from ledger.journal import Journal
 from ledger.manifest import CARD, MANIFEST, SCHEMA, listing, write_manifest
 from ledger.records import BatchRecord, EditRecord
@@ -122,7 +122,7 @@ def _measured(journal: Journal, active: set[int]) -> tuple[dict[int, dict[str, f
 
 def _last_test(journal: Journal, version: int) -> Json | None:
     """The newest test of this version."""
-    for entry in entries_backwards(journal):
-        if entry.op == "test" and entry.payload["version"] == version:
+    for entry in journal.entries_of_kind("test"):
+        if entry.payload["version"] == version:
             return {"seq": entry.seq, "edits": len(entry.edits), "means": entry.payload["means"]}
     return None

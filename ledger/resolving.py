@@ -28,6 +28,7 @@ from torch import Tensor
 from editors.covariance import SecondMoment, identity
 from editors.delta import JSON, Delta, LowRank
 from ledger.candidates import Candidate, Candidates, Computed
+from ledger.carried import without
 from ledger.changes import active_in, change, listed
 from ledger.editing import Editing
 from ledger.errors import Conflict, EditorFailure, InvalidInput
@@ -109,12 +110,12 @@ def settle(
     """
     try:
         head, held = _standing(workspace, active)
-        others = [edit for edit in held if edit not in set(replaced)]
+        others = without(held, replaced)
         rest = {edit: held[edit] for edit in others}
         records = workspace.journal.edits(staying)
         before = _answers(workspace, records)
-        without = workspace.versions.plan(others)
-        candidate = Candidates(workspace).measure(compute(records, without), rest, without)
+        plan = workspace.versions.plan(others)
+        candidate = Candidates(workspace).measure(compute(records, plan), rest, plan)
         broken, count = len(candidate.broken), len(records)
         if dry_run or (gate and gate.reasons(candidate.metrics, broken, count)):
             kept = Editing(workspace).finish(candidate, head, before, gate, author, note, dry_run)
@@ -157,7 +158,7 @@ def _task(workspace: Workspace, edits: Sequence[int], ridge: float | None) -> _T
         raise InvalidInput(f"{listed(edits)} are not of one batch: solve one batch at a time")
     (number,) = batches
     batch, replaced = journal.batch(number), active_in(journal, number, active)
-    staying = tuple(edit for edit in replaced if edit not in set(edits))
+    staying = without(replaced, edits)
     if not staying:
         raise InvalidInput(
             f"nothing of batch {number} stays active without {listed(edits)}, so there is nothing "
@@ -169,7 +170,7 @@ def _task(workspace: Workspace, edits: Sequence[int], ridge: float | None) -> _T
             f"batch {number} ({batch.method}) keeps no keys and values to solve again from: revert "
             "all of it and edit the facts that should stay"
         )
-    others = tuple(edit for edit in active if edit not in set(replaced))
+    others = without(active, replaced)
     return _Task(batch, replaced, staying, others, _ridge(batch.hparams, ridge))
 
 

@@ -21,7 +21,7 @@ from ledger.evaluation.metrics import means
 from ledger.evaluation.protocol import DIGITS, records_digest
 from ledger.export import export_plan
 from ledger.facts import superseded
-from ledger.inspection import entries_backwards, fact_line
+from ledger.inspection import fact_line
 from ledger.journal import Journal
 from ledger.measuring import Measured
 from ledger.records import EditRecord, EntryRecord, MeasurementRecord, Rows
@@ -198,8 +198,8 @@ def _comparable(previous: EntryRecord, asked: Mapping[str, str]) -> Mapping[str,
 
 def _previous(journal: Journal, edits: Sequence[int]) -> EntryRecord | None:
     """The newest earlier test of the same edits."""
-    for entry in entries_backwards(journal):
-        if entry.op == "test" and list(entry.edits) == list(edits):
+    for entry in journal.entries_of_kind("test"):
+        if list(entry.edits) == list(edits):
             return entry
     return None
 

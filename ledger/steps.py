@@ -1,4 +1,4 @@
-"""What the entries did, read without what else they hold: enough to fold a history of any length.
+"""What the entries did and of which edits, read without what else the rows hold: for any length.
 
 Promise: the texts of edits, which payloads hold, are not read; entries of one kind are found by
 their index.
@@ -9,13 +9,25 @@ their index.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ledger.carried import Change
 from ledger.errors import IntegrityFailure
 from ledger.history import BRANCHING
 from ledger.sqlite import Reading, Row
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A fact as an edit states it; `version` is the one it made, None if it was refused."""
+
+    edit: int
+    subject: str
+    prompt: str
+    version: int | None
+
 
 T = TypeVar("T")
 
@@ -57,7 +69,34 @@ def rejected(reading: Reading) -> tuple[int, ...]:
     return tuple(edit for row in found for edit in _ids(row["edits"]))
 
 
+def about(reading: Reading, subjects: Iterable[str]) -> tuple[Stated, ...]:
+    """What was stated of these subjects, in order."""
+    sql = (
+        "SELECT edit.id, subject, prompt,"
+        " CASE WHEN entry.op = 'apply' THEN entry.version END AS version"
+        " FROM edit JOIN entry ON entry.seq = edit.entry_seq"
+        " WHERE subject IN (SELECT value FROM json_each(:keys)) ORDER BY edit.id"
+    )
+    found = reading.query(sql, keys=json.dumps(sorted(set(subjects))))
+    return tuple(Stated(r["id"], r["subject"], r["prompt"], r["version"]) for r in found)
+
+
+def siblings(reading: Reading, batch_ids: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    """Batch -> the numbers of its edits, by component."""
+    sql = (
+        "SELECT batch_id, id FROM edit WHERE batch_id IN"
+        " (SELECT CAST(value AS BIGINT) FROM json_each(:keys)) ORDER BY batch_id, component, id"
+    )
+    found: dict[int, list[int]] = {}
+    for row in reading.query(sql, keys=json.dumps(list(batch_ids))):
+        found.setdefault(row["batch_id"], []).append(row["id"])
+    return {batch: tuple(edits) for batch, edits in found.items()}
+
+
 def _ids(written: str) -> tuple[int, ...]:
+    one = written[1:-1]
+    if one.isdecimal() and written == f"[{one}]":  # nearly all, and there may be very many
+        return (int(one),)
     return _read(written, lambda found: tuple(int(number) for number in found))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ledger.carried import without
 from ledger.commit import moved_rows
 from ledger.evaluation.metrics import means
 from ledger.measuring import Measured
@@ -71,7 +72,7 @@ def tried(workspace: Workspace, edits: Sequence[int], added: Sequence[int], thei
     tensors = workspace.live.show(united)
     measured = examiner.edits([request_of(edit) for edit in coming], united)
     randoms = examiner.randoms(united, journal.edits(edits))
-    staying = [edit for edit in edits if edit not in set(added)]
+    staying = without(edits, added)
     now = examiner.holding(journal.edits(staying), united)
     now |= {e: m.metrics["reliability"] for e, m in zip(added, measured, strict=True)}
     return Tried(tensors, measured, randoms, held, now)

@@ -111,14 +111,15 @@ class Versions:
         fresh = [edit for edit in active if edit not in self._parts]
         edits = self._journal.edits(fresh) if fresh else ()
         batches = self._journal.batches({edit.batch_id for edit in edits})
+        siblings = self._journal.siblings(batches)
         for edit in edits:
-            self._parts[edit.id] = self._part(edit, batches[edit.batch_id].oid)
+            batch = edit.batch_id
+            self._parts[edit.id] = self._part(edit, batches[batch].oid, siblings[batch])
         return [self._parts[edit] for edit in active]
 
-    def _part(self, edit: EditRecord, oid: str | None) -> Part:
+    def _part(self, edit: EditRecord, oid: str | None, siblings: tuple[int, ...]) -> Part:
         if oid is None:
             raise InvalidInput(f"edit {edit.id} has no delta and cannot be active")
-        siblings = tuple(e.id for e in self._journal.edits_of_batch(edit.batch_id))
         delta, shared = self.delta(oid), len(siblings) > 1
         column = slice(edit.component, edit.component + 1) if shared else slice(None)
         return Part(
