@@ -105,7 +105,7 @@ def _described(error: BaseException) -> Failure:
         where = f": {error.filename}" if error.filename is not None else ""
         return Failure(name, exit_code_of(error), _one_line(f"{error.strerror}{where}"))
     if isinstance(error, MemoryError):
-        return Failure(name, 1, "there is not enough memory; close other programs, or do less at once")
+        return Failure(name, 1, "not enough memory; close other programs, or do less at once")
     text = f"unexpected {name}: {error}. Run it again with --debug for the traceback."
     return Failure(name, exit_code_of(error), _one_line(text))
 
