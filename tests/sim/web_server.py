@@ -101,17 +101,32 @@ def hidden(page: httpx.Response, name: str) -> str:
     return found.group(1)
 
 
+PLACES = ("href", "src", "action", "formaction", "data", "srcdoc", "sse-connect", "hx-get")
+
+
 class _Tree(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[tuple[str, ...]] = []
+        self.places: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, *sorted(name for name, _ in attrs)))
+        self.places += [str(value) for name, value in attrs if name in PLACES]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.found.append((f"/{tag}",))
+
+
+def places(text: str) -> list[str]:
+    """Where a page leads: the values of attributes that are addresses."""
+    parser = _Tree()
+    parser.feed(text)
+    return parser.places
 
 
 def tree(text: str) -> list[tuple[str, ...]]:
-    """The elements of a page with the names of their attributes."""
+    """The elements of a page as they begin and end, with the names of their attributes."""
     parser = _Tree()
     parser.feed(text)
     return parser.found
