@@ -1,7 +1,8 @@
 """The one thread that uses the model and writes to the ledger.
 
 Promise: jobs run one after another in the order they came; an error ends its job and nothing else;
-after an error that is nobody's, the model is loaded anew before the next job.
+after an error that is nobody's, the model is loaded anew before the next job; a thread that was
+killed is replaced when somebody asks.
 
     worker = Worker(lambda: Ledger.open(folder))
     job = worker.submit("answer", owner, lambda ledger, job: ledger.say(...))
@@ -28,6 +29,7 @@ Work = Callable[["Ledger", Job], Any]
 MOST_WAITING: Final = 200
 MOST_OF_ONE: Final = 8
 KEPT: Final = 500
+KILLED: Final = "it was ended early; the history says whether it was recorded"
 
 
 class Worker:
@@ -44,13 +46,14 @@ class Worker:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
-        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
-        self._thread.start()
+        self._closed = False
+        self._thread = self._started()
 
     def submit(self, kind: str, owner: str, work: Work, name: str | None = None) -> Job:
         """Queue a job, under a name that no other has (its own by default). Raises: Overloaded."""
         job = Job(kind, owner, name)
         with self._lock:
+            self._revive()
             waiting = [found for found in self._jobs.values() if not found.over]
             mine = sum(found.owner == owner for found in waiting)
             if len(waiting) >= self._most or mine >= MOST_OF_ONE:
@@ -63,15 +66,32 @@ class Worker:
     def find(self, name: str) -> Job | None:
         """A job that is remembered."""
         with self._lock:
+            self._revive()
             return self._jobs.get(name)
 
     def close(self) -> None:
         """Let the running job end early, refuse the others, and stop the thread."""
         with self._lock:
+            self._closed = True
             for job in self._jobs.values():
                 job.stop()
         self._queue.put(None)
         self._thread.join()
+
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._run, name="model", daemon=True)
+        thread.start()
+        return thread
+
+    def _revive(self) -> None:
+        """Another thread where the last one was killed; what it had is told as failed."""
+        if self._closed or self._thread.is_alive():
+            return
+        for job in self._jobs.values():
+            if not job.over:
+                job.fail(Failure("Killed", 1, KILLED))
+        self._queue, self._ledger = queue.SimpleQueue(), None
+        self._thread = self._started()
 
     def _forget(self) -> None:
         old = [name for name, job in self._jobs.items() if job.over]

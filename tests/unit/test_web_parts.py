@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import re
 import threading
 from pathlib import Path
@@ -111,6 +112,37 @@ def test_a_ledger_that_cannot_be_opened_fails_the_job_not_the_worker():
 
 
 @pytest.mark.promise("P20")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_thread_that_was_killed_is_replaced(worker, opened, busy):
+    begun, go = threading.Event(), threading.Event()
+
+    def held(ledger: Any, job: Job) -> None:
+        begun.set()
+        while not go.wait(0.01):
+            pass
+
+    thread = worker._thread
+    if busy:
+        first = worker.submit("answer", "o", held)
+        assert begun.wait(10)
+    else:
+        first = done(worker.submit("answer", "o", lambda ledger, job: 1))
+    killed = ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+    )
+    assert killed == 1
+    second = worker.submit("answer", "o", lambda ledger, job: 2)
+    if not busy:
+        thread.join(10)
+        assert not thread.is_alive()
+    worker.find(second.id)
+    assert done(first).over
+    assert done(second).over
+    assert done(worker.submit("answer", "o", lambda ledger, job: 3)).result == 3
+    go.set()
+
+
 def test_too_much_is_refused_of_one_and_of_all(worker):
     go = threading.Event()
     wait = lambda ledger, job: go.wait(10)  # noqa: E731
