@@ -23,7 +23,7 @@ SECTIONS = (
     "engine",
     "interference",
     "audit",
-    *("release", "forms", "bisect", "evaluation", "ledger"),
+    *("release", "forms", "bisect", "evaluation", "ledger", "web"),
 )
 Section = Callable[[Path], list[Row]]
 

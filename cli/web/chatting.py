@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import AsyncIterator
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -190,8 +191,11 @@ def sent(name: str, data: str) -> str:
 
 def _examples(state: State) -> list[str]:
     """Beginnings of sentences of the embedded model's world, of both languages."""
-    if state.status().base.id != "demo":
-        return []
+    return _of_the_world() if state.status().base.id == "demo" else []
+
+
+@cache
+def _of_the_world() -> list[str]:
     from ledger.demo import facts
 
     found: list[Any] = facts()

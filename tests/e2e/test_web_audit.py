@@ -128,6 +128,7 @@ def test_a_whole_model_larger_than_other_requests_is_sent(browser, root, tempora
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.promise("P20")
 def test_what_is_sent_is_bounded(browser, temporary):
     headers = {"origin": browser.url}
     whole = asked(browser, [("x.safetensors", bytes(CAP + 200_000))])
@@ -188,6 +189,7 @@ def test_what_cannot_be_audited_is_refused_in_a_line(browser, temporary, case):
         assert (refused.status_code, refused.json()["schema"]) == (400, "kel.error/1")
 
 
+@pytest.mark.promise("P16")
 def test_nothing_outside_the_folder_is_read_or_told(browser, root, tmp_path):
     outside = copied(root / "v3", tmp_path / "outside")
     (root / "link").symlink_to(outside)
@@ -227,6 +229,7 @@ def test_without_a_folder_that_is_allowed_there_is_none(place):
         assert 'type="file"' not in page
 
 
+@pytest.mark.promise("P17")
 def test_a_model_of_the_hub_is_fetched_and_never_a_folder(browser, root, tmp_path, monkeypatch):
     decoy = copied(root / "adapter", tmp_path / REPO)
     monkeypatch.chdir(tmp_path)

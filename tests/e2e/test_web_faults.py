@@ -79,6 +79,7 @@ def sound(place: Path, head: str) -> None:
         assert ledger.verify(weights=True) == []
 
 
+@pytest.mark.promise("P10")
 def test_an_error_anywhere_in_a_change_leaves_everything_as_it_was(browser, place):
     said = browser.said(FACTS[1]["prompt"].replace("{}", FACTS[1]["subject"]))
     with Ledger.open(place) as ledger:
@@ -100,6 +101,7 @@ def test_an_error_anywhere_in_a_change_leaves_everything_as_it_was(browser, plac
     assert "The change is made. demo@v2" in done.text
 
 
+@pytest.mark.promise("P10")
 def test_an_error_anywhere_in_an_answer_leaves_everything_as_it_was(browser, place):
     question = FACTS[2]["prompt"].replace("{}", FACTS[2]["subject"])
     with pytest.MonkeyPatch.context() as patch:
@@ -154,6 +156,7 @@ class Server:
         self.process.stdout.close()
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.slow
 def test_a_server_that_is_killed_in_a_change_says_afterwards_what_became_of_it(place):
     with Ledger.open(place) as ledger:
