@@ -21,6 +21,8 @@ from ledger.opened import OpenedLedger
 from ledger.sqlite import Snapshot
 from ledger.verify import verify_structure
 
+pytestmark = pytest.mark.promise("P34")
+
 SMALL, LARGE = 50, 500
 
 
