@@ -86,7 +86,7 @@ _LIST = (
     Promise(
         "P11",
         "migrations keep every row, or change nothing",
-        "F",
+        "F, N",
         "Schemas that were never released.",
     ),
     Promise(

@@ -152,6 +152,9 @@ class Watch:
         terminalreporter.section(f"skipped: {len(self.ledger.skipped)}")
         for test, reason in sorted(self.ledger.skipped.items()):
             tell(f"{test}: {reason}")
+        if not terminalreporter.stats.get("failed"):
+            ran = sum(self.ledger.files.values())
+            self.ledger.figures["P29"][f"{ran:,} tests under the guard: 0 connections"] = 0
         terminalreporter.section("promises")
         for row in self.ledger.rows():
             tell(row)

@@ -223,7 +223,7 @@ PAIRS = [
 @pytest.mark.promise("P28")
 @pytest.mark.parametrize(("call", "fault"), PAIRS)
 def test_P28_a_push_that_fails_at_any_call_leaves_nothing_half_done(
-    hub: HubServer, kel: Kel, call: str, fault: str
+    hub: HubServer, kel: Kel, call: str, fault: str, figure
 ):
     """One line and a documented status; on the Hub the old or the new; pushing again finishes."""
     if "resolve" not in call:
@@ -242,6 +242,51 @@ def test_P28_a_push_that_fails_at_any_call_leaves_nothing_half_done(
     assert now in (old, new)
     assert told["commit"] == hub.repos[NEW].head
     assert kel("verify").status == 0
+    figure("P28", "{} pairs of a kind of call and a fault", 1)
+
+
+class AtCall:
+    """The k-th request of all fails, once or from then on."""
+
+    def __init__(self, at: int, fault: Fault, *, forever: bool) -> None:
+        self.at, self.fault, self.forever, self.made = at, fault, forever, 0
+
+    def __call__(self, method: str, path: str) -> Fault | None:
+        self.made += 1
+        return (
+            self.fault if self.made == self.at or (self.forever and self.made > self.at) else None
+        )
+
+
+@pytest.mark.promise("P28")
+@pytest.mark.slow
+@pytest.mark.parametrize("forever", [False, True])
+@pytest.mark.parametrize("fault", ["403", "500", "cut"])
+def test_P28_a_push_whose_kth_call_fails_leaves_the_old_or_the_new(
+    hub: HubServer, kel: Kel, fault: str, forever: bool, figure
+):
+    """For k = 1, 2, ... until none is left to fail."""
+    kel.json("push", NEW)
+    state, failed = hub.repos[NEW], 0
+    for at in range(1, 100):
+        kel.json("revert" if at % 2 else "reapply", "2")
+        old, head = dict(state.files()), state.head
+        hub.faults = failing = AtCall(at, FAULTS[fault], forever=forever)
+        result = kel("push", NEW)
+        hub.faults = lambda method, path: None
+        if failing.made < at:
+            assert result.status == 0
+            break
+        failed += result.status != 0
+        hit(hub, "", result, kel)
+        now = dict(state.files())
+        assert (now == old) or (state.head != head)
+        kel.json("push", NEW)
+        assert now in (old, dict(state.files()))
+    assert at > 5
+    assert failed >= 3
+    assert kel("verify").status == 0
+    figure("P28", "{} calls of a push failed: old or new on the Hub, pushed again whole", at - 1)
 
 
 def faulty(call: str, fault: Fault):
