@@ -2,10 +2,18 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
+# Tests in which click, SQLAlchemy, alembic, safetensors, torch, transformers, huggingface_hub, peft, matplotlib, fastapi
+# and argon2 do their work; help is laid out a little differently by each click.
+OTHERS := $(addprefix tests/,$(addsuffix .py,unit/test_cli_reference unit/test_cli_text unit/test_cli_json unit/test_doctor \
+  unit/test_ledger_db unit/test_ledger_migrations unit/test_postgres unit/test_store_tensors unit/test_plots \
+  contract/test_editor_contract contract/test_families_contract e2e/test_adapter e2e/test_life e2e/test_access \
+  e2e/test_hub_base e2e/test_hub_release e2e/test_web e2e/test_web_api e2e/test_web_pages e2e/test_wheel))
+WORDING := tests/unit/test_cli_reference.py::test_the_page_is_up_to_date
 # One thread is fastest for models this small: two spend their time waiting for each other.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo serve test lint types docs bench nightly demo-model measure-demo thesis clean
+.PHONY: demo serve test lowest lint types docs bench nightly demo-model measure-demo thesis clean
 
 $(STAMP): pyproject.toml constraints.txt
 	python3 -m venv $(VENV)
@@ -20,6 +28,12 @@ serve: $(STAMP)  ## the application in the browser, on the embedded model
 
 test: $(STAMP)  ## the fast tier
 	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
+
+lowest:  ## what touches other packages, with the oldest versions that pyproject.toml allows (torch brings 4 GB along)
+	python3 -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e ".[dev]"
+	$(LOWEST)/bin/python -m pytest -m "not slow" -W default --deselect $(WORDING) $(OTHERS)
 
 lint: $(STAMP)  ## style, types, and that generated documents are current
 	$(VENV)/bin/ruff check .
@@ -49,4 +63,4 @@ thesis: $(STAMP)  ## the thesis' experiments on the embedded models: docs/thesis
 	$(PYTHON) -m ledger.demo.thesis --runs runs/thesis --page docs/thesis.md
 
 clean:
-	rm -rf $(VENV) demo-ledger
+	rm -rf $(VENV) $(LOWEST) demo-ledger
