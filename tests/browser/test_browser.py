@@ -359,7 +359,7 @@ def test_an_answer_can_be_stopped(screens, monkeypatch):
 PAGES = (
     "/login", "/facts", "/facts?search=nobody", "/edits/3", "/edits/4", "/edits/5",
     "/edits/1/interference", "/history", "/log", "/diff?old=base&new=HEAD", "/diff?old=v1&new=v1",
-    "/verify", "/nowhere", "/proposals", "/proposals/none", "/audit",
+    "/verify", "/nowhere", "/proposals", "/proposals/none", "/audit", "/api",
 )  # fmt: skip
 LOOKS = {
     "Chinese, dark, narrow": {"language": "zh", "dark": True, "width": 360},
