@@ -36,6 +36,7 @@ def program() -> str | None:
 def chromium() -> Iterator[Browser]:
     """The browser while the block runs."""
     with sync_playwright() as playwright:
+        expect.set_options(timeout=AT_ONCE)
         browser = playwright.chromium.launch(executable_path=program())
         try:
             yield browser
