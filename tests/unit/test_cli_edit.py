@@ -53,6 +53,7 @@ def test_the_options_become_the_request(kel):
 def test_without_options_the_defaults_of_the_ledger_count(kel):
     kel(*EDIT_ONE)
     _, settings = kel.ledger.calls["edit"][0]
+    assert callable(settings.pop("retested"))
     assert settings == {
         "method": "rome",
         "layer": None,
