@@ -115,11 +115,11 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.promise("P26")
 @pytest.mark.parametrize("looks", [1, pytest.param(len(CASES), marks=pytest.mark.slow)])
 def test_only_this_site_acts_on_any_route(client, own, figure, looks):
-    """Looking is the same in every case, so a fast run looks in one of them only."""
+    """A fast run takes all six methods in one case, and POST and DELETE in the others."""
     asked, before = 0, rows(own)
     for path, methods in routes(client):
         for number, (case, (headers, ours)) in enumerate(CASES.items()):
-            for method in METHODS if number >= len(CASES) - looks else UNSAFE:
+            for method in METHODS if number >= len(CASES) - looks else UNSAFE[::3]:
                 if ours and method in methods and method not in ("GET", "HEAD"):
                     continue  # what a page of this site does is what the routes are for
                 found = client.request(method, path, headers=headers)
