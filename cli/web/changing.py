@@ -18,7 +18,7 @@ from starlette.responses import Response
 from cli.errors import LoginNeeded, Overloaded, known
 from cli.proposals import of_edit
 from cli.web.jobs import Job
-from cli.web.pages import failed, page, remembered, see, state_of, told, visitor_of
+from cli.web.pages import Visitor, failed, page, remembered, see, state_of, told, visitor_of
 from cli.web.proposing import check_seen, opened, preview_of, recorded, started
 
 router = APIRouter()
@@ -143,7 +143,7 @@ def confirm(
     visitor = visitor_of(request)
     who = visitor.name or user
     try:
-        job = _confirmed(request, name, digest, who, password)
+        job = _confirmed(request, visitor, name, digest, who, password)
     except TooManyAttempts as error:
         found = _shown(request, name, 429, str(error), user=who)
         found.headers["retry-after"] = str(error.seconds)
@@ -159,14 +159,16 @@ def confirm(
     return remembered(request, see(f"/changes/{job.id}"), visitor)
 
 
-def _confirmed(request: Request, name: str, digest: str, who: str, password: str) -> Job:
-    """The change of a proposal, queued.
+def _confirmed(
+    request: Request, visitor: Visitor, name: str, digest: str, who: str, password: str
+) -> Job:
+    """The change of a proposal, queued; `visitor` will watch it.
 
     Raises: ProposalGone, NotAllowed, TooManyAttempts, StaleVersion, Overloaded.
     """
     from ledger.errors import NotAllowed, ProposalGone, TooManyAttempts
 
-    state, visitor = state_of(request), visitor_of(request)
+    state = state_of(request)
     pending = state.access.proposals.get(name)
     if pending is None or pending.digest != digest or not state.access.proposals.usable(pending):
         raise ProposalGone("the proposal cannot be used")

@@ -149,7 +149,6 @@ class Server:
         lines = iter(self.process.stdout.readline, "}\n")
         told: dict[str, Any] = json.loads("".join(lines) + "}")
         self.browser = Browser(told["url"].rstrip("/"))
-        self.browser.get("/")  # who watches a job is told by a cookie
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
