@@ -68,9 +68,10 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
     batch = journal.batch(edit.batch_id)
     (entry,) = journal.entries(after=edit.entry_seq - 1, limit=1)
     rows = journal.measurements(edit_id=edit.id, suite="edit")
-    older, newer = _line_of(journal, edit)
-    history = journal.history()
-    active, rejected = edit.id in history.active(), entry.op == "reject"
+    same = [s.edit for s in journal.about([edit.subject]) if s.prompt == edit.prompt]
+    standing = journal.standing(same)
+    older, newer = _line_of(edit, standing.active)
+    active, rejected = edit.id in standing.active, entry.op == "reject"
     return EditView(
         id=edit.id,
         hash=edit.hash,
@@ -96,17 +97,14 @@ def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
         probes=edit.probes,
         supersedes=older,
         superseded_by=newer,
-        branch=history.lines.branch_of(entry.version),
-        elsewhere=not (active or rejected or edit.id in history.met()),
+        branch=standing.lines.branch_of(entry.version),
+        elsewhere=not (active or rejected or edit.id in standing.met),
     )
 
 
-def _line_of(journal: Journal, edit: EditRecord) -> tuple[tuple[int, ...], int | None]:
-    """The active edits that an active one supersedes, and the one that supersedes it."""
-    history = journal.history()
-    active = set(history.active())
-    same = [s.edit for s in journal.about([edit.subject]) if s.prompt == edit.prompt]
-    line = history.ordered(n for n in same if n in active)
+def _line_of(edit: EditRecord, active: Iterable[int]) -> tuple[tuple[int, ...], int | None]:
+    """Of the active edits of its fact: those that it supersedes, and the one that supersedes it."""
+    line = tuple(sorted(active))  # numbers are given in the order in which edits are made
     if edit.id not in line:
         return (), None
     place = line.index(edit.id)

@@ -55,8 +55,14 @@ class Reader:
     def lines(self) -> Lines:
         """The branches up to now; the history is not folded for them."""
         with self._database.read() as reading:
-            last = queries.last_entry(reading)
-            return Lines.of(steps.branching(reading), last.version if last else 0)
+            return self._lines_in(reading)
+
+    def standing(self, edits: Iterable[int]) -> steps.Standing:
+        """How some edits stand at the head; the history is not folded for them."""
+        wanted = frozenset(edits)
+        with self._database.read() as reading:
+            turns, lines = steps.turning(reading, wanted), self._lines_in(reading)
+        return steps.Standing.of(wanted, turns, lines)
 
     def last_entry(self) -> EntryRecord:
         """The newest entry. Raises: NoLedger before the first."""
@@ -188,6 +194,10 @@ class Reader:
         """Names of all objects that some row refers to; what garbage collection must keep."""
         with self._database.read() as reading:
             return queries.oids(reading)
+
+    def _lines_in(self, reading: Reading) -> Lines:
+        last = queries.last_entry(reading)
+        return Lines.of(steps.branching(reading), last.version if last else 0)
 
     def _history_in(self, reading: Reading) -> History:
         known, last = self._history, steps.last_number(reading)

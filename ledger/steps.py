@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from ledger.carried import Change
 from ledger.errors import IntegrityFailure
 from ledger.history import BRANCHING
+from ledger.lines import Lines
 from ledger.sqlite import Reading, Row
 
 
@@ -27,6 +28,30 @@ class Stated:
     subject: str
     prompt: str
     version: int | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How some edits stand at the head: as in `History`, without the history of all others."""
+
+    active: frozenset[int]
+    met: frozenset[int]
+    lines: Lines
+
+    @classmethod
+    def of(cls, edits: Iterable[int], turns: Iterable[Change], lines: Lines) -> "Standing":
+        """From the entries that turned any of the edits, in order, and the branches.
+
+        Every change turns its edits to the other side: the first brings them.
+        """
+        wanted, active, met = frozenset(edits), set[int](), set[int]()
+        head = lines.tips[lines.current]
+        for change in turns:
+            turned = wanted.intersection(change.edits)
+            active ^= turned
+            if change.op != "switch" and lines.came(head, change.version):
+                met |= turned
+        return cls(frozenset(active), frozenset(met), lines)
 
 
 T = TypeVar("T")
@@ -46,6 +71,23 @@ def changes(reading: Reading, after: int = 0) -> list[Change]:
         after=after,
     )
     return [change_of(row) for row in light]
+
+
+def turning(reading: Reading, edits: Iterable[int]) -> list[Change]:
+    """The entries that brought any of these edits or turned them later, in order."""
+    came = (
+        "SELECT seq, version, op, edits, payload FROM entry WHERE op = 'apply' AND seq IN"
+        " (SELECT entry_seq FROM edit WHERE id IN"
+        " (SELECT CAST(value AS BIGINT) FROM json_each(:keys))) ORDER BY seq"
+    )
+    later = (
+        "SELECT seq, version, op, edits, payload FROM entry"
+        " WHERE op IN ('revert', 'reapply', 'swap', 'switch', 'merge') ORDER BY seq"
+    )
+    wanted = frozenset(edits)
+    first = reading.query(came, keys=json.dumps(sorted(wanted)))
+    found = [change_of(row) for row in (*first, *reading.query(later))]
+    return [change for change in found if not wanted.isdisjoint(change.edits)]
 
 
 def branching(reading: Reading) -> list[Change]:

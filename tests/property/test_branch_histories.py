@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.carried import Change
 from ledger.errors import ChainBroken, Conflict, UnknownRevision
-from ledger.history import History
-from ledger.lines import MAIN
+from ledger.history import BRANCHING, History
+from ledger.lines import MAIN, Lines
 from ledger.records import EditRecord
+from ledger.steps import Standing
 from ledger.uniting import Decisions, unite
 from tests.property.histories import Entry
 
@@ -152,6 +154,23 @@ def test_every_version_is_on_its_branch_with_its_edits_and_came_from_where_it_di
         assert line[0] == 0
         assert [found.resolve(f"{name}~{n}", {}) for n in range(len(line))] == [*reversed(line)]
     assert found.across(model.here) == ()
+
+
+@given(histories(), st.sets(st.integers(1, 50)))
+def test_how_some_edits_stand_needs_no_other_history(case, wanted):
+    """From the entries about branches and those that turned these edits alone."""
+    entries, model = case
+    whole = History(entries)
+    lines = Lines.of([entry for entry in entries if entry.op in BRANCHING], whole.head)
+    turns = [
+        Change(entry.seq, entry.version, entry.op, entry.edits)
+        for entry in entries
+        if not wanted.isdisjoint(entry.edits)
+    ]
+    found = Standing.of(wanted, turns, lines)
+    assert (found.active, found.met) == (model.here & wanted, whole.met() & wanted)
+    assert lines.tips == model.tips
+    assert tuple(sorted(model.here)) == whole.active()  # numbers are given in order
 
 
 @given(histories(), st.sampled_from(["switch", "merge", "branch"]), st.sampled_from("abcz"))
