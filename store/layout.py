@@ -11,6 +11,7 @@ Rules: objects at `objects/ab/cdef...` (the id is 64 lower-case hex digits), unf
 import re
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -44,12 +45,12 @@ class Layout:
 
     root: Path
 
-    @property
+    @cached_property
     def objects(self) -> Path:
         """Folder of finished objects."""
         return self.root / "objects"
 
-    @property
+    @cached_property
     def tmp(self) -> Path:
         """Folder of unfinished writes; whatever lies here may be thrown away after a grace time."""
         return self.root / "tmp"

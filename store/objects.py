@@ -105,12 +105,11 @@ class ObjectStore:
 
     def _read(self, oid: str) -> bytes:
         """The bytes of the file, not verified."""
-        with _opened(self.layout, oid) as fd, reading("object", self.path(oid)):
+        with _opened(self.layout, oid) as fd:
             size = os.fstat(fd).st_size
             if size > MAX_OBJECT_BYTES:
                 raise _corrupt(self.layout, oid, f"its file has {size} bytes")
-            with os.fdopen(fd, "rb", closefd=False) as file:
-                return file.read(size)
+            return _whole(fd, size)
 
 
 @contextmanager
@@ -120,6 +119,9 @@ def _opened(layout: Layout, oid: str) -> Iterator[int]:
     fds: list[int] = []
     try:
         yield _descend(layout, oid, fds)
+    except OSError:
+        with reading("object", layout.path(oid)):
+            raise
     finally:
         for fd in fds:
             os.close(fd)
@@ -127,24 +129,29 @@ def _opened(layout: Layout, oid: str) -> Iterator[int]:
 
 def _descend(layout: Layout, oid: str, fds: list[int]) -> int:
     """Open folder by folder; every descriptor is appended to `fds` for the caller to close."""
-    path = layout.path(oid)
-    with reading("object", path):
-        try:
-            fds.append(os.open(layout.objects, OPEN_FOLDER))
-            fds.append(os.open(path.parent.name, OPEN_FOLDER, dir_fd=fds[-1]))
-            fds.append(os.open(path.name, _FILE, dir_fd=fds[-1]))
-        except FileNotFoundError as error:
-            text = f"object {oid} is missing: no file {path}; restore it from a copy of the store"
-            raise ObjectMissing(text, oid=oid) from error
-        except OSError as error:
-            if error.errno in _NOT_OURS:
-                raise _corrupt(
-                    layout, oid, "a link or another kind of file has its place"
-                ) from error
-            raise
-        if not stat.S_ISREG(os.fstat(fds[-1]).st_mode):
-            raise _corrupt(layout, oid, "it is not a regular file")
+    try:
+        fds.append(os.open(layout.objects, OPEN_FOLDER))
+        fds.append(os.open(oid[:2], OPEN_FOLDER, dir_fd=fds[-1]))
+        fds.append(os.open(oid[2:], _FILE, dir_fd=fds[-1]))
+    except FileNotFoundError as error:
+        path = layout.path(oid)
+        text = f"object {oid} is missing: no file {path}; restore it from a copy of the store"
+        raise ObjectMissing(text, oid=oid) from error
+    except OSError as error:
+        if error.errno in _NOT_OURS:
+            raise _corrupt(layout, oid, "a link or another kind of file has its place") from error
+        raise
+    if not stat.S_ISREG(os.fstat(fds[-1]).st_mode):
+        raise _corrupt(layout, oid, "it is not a regular file")
     return fds[-1]
+
+
+def _whole(fd: int, size: int) -> bytes:
+    """The bytes of a file, or as many as there are."""
+    data = os.read(fd, size)
+    while len(data) < size and (more := os.read(fd, size - len(data))):
+        data += more
+    return data
 
 
 def _corrupt(layout: Layout, oid: str, why: str) -> ObjectCorrupt:
