@@ -39,6 +39,7 @@ class Ledger:
         self.figures: dict[str, Counter[str]] = defaultdict(Counter)
         self.skipped: dict[str, str] = {}
         self.files: Counter[str] = Counter()
+        self.where: dict[str, set[str]] = defaultdict(set)
 
     def add(self, report: pytest.TestReport) -> None:
         """Count a test once: by its call, or by the phase that failed or was skipped."""
@@ -52,20 +53,22 @@ class Ledger:
         for kind, value in report.user_properties:
             if kind == PROMISE:
                 self.outcomes[str(value)][outcome] += 1
+                self.where[str(value)].add(report.nodeid.split("::")[0].removeprefix("tests/"))
             elif kind == FIGURE and outcome == "passed":
                 name, text, count = cast(tuple[str, str, int], value)
                 self.figures[name][text] += count
 
     def rows(self) -> Iterator[str]:
         """The table, as Markdown."""
-        yield "| | promise | tier | tests | passed | failed | skipped | measured |"
-        yield "|---|---|---|---|---|---|---|---|"
+        yield "| | promise | tier | tests | passed | failed | skipped | measured | in `tests/` |"
+        yield "|---|---|---|---|---|---|---|---|---|"
         for promise in PROMISES.values():
             counts = self.outcomes[promise.name]
             figures = self.figures[promise.name].items()
             found = "; ".join(text.replace("{}", f"{count:,}") for text, count in figures)
             ended = (sum(counts.values()), *(counts[o] for o in ("passed", "failed", "skipped")))
-            yield f"| {head(promise)} | {' | '.join(map(str, ended))} | {found} |"
+            where = ", ".join(f"`{file}`" for file in sorted(self.where[promise.name]))
+            yield f"| {head(promise)} | {' | '.join(map(str, ended))} | {found} | {where} |"
 
 
 def head(promise: Promise) -> str:

@@ -92,7 +92,7 @@ def test_the_table_counts_each_test_once_and_takes_figures_of_those_that_passed(
     ledger.add(report("skipped", "setup", mine))
     ledger.add(report("passed", "call", measured, ("figure", ("P8", "8 writers", 0))))
     (row,) = [row for row in ledger.rows() if row.startswith("| P8 ")]
-    assert row.endswith("| 3 | 1 | 1 | 1 | 2,400 edits; 8 writers |")
+    assert row.endswith("| 3 | 1 | 1 | 1 | 2,400 edits; 8 writers | `t.py` |")
     assert ledger.skipped == {"tests/t.py::skipped-setup": "no server"}
     assert sum(ledger.files.values()) == 4
 
