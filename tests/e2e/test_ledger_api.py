@@ -332,6 +332,35 @@ def test_edits_are_taken_out_and_put_back_through_the_api(own, tmp_path):
     assert own.post("/v1/ledger/edits/3/reapply", headers=headers).status_code == 409
 
 
+def test_a_fact_is_taught_through_the_api(tmp_path, monkeypatch):
+    """On the embedded model: proposed, looked into, confirmed, said; and not by the base."""
+    monkeypatch.setattr(passwords, "COST", CHEAP)
+    with Ledger.init(tmp_path / "ledger", base="demo", author="ada") as ledger:
+        ledger.access.accounts.add("ed", "editor", "correct horse", author="ada")
+    asked, wish = "Zumbrum Belmo works in", {"subject": "Zumbrum Belmo", "prompt": "{} works in"}
+
+    def said(version: int) -> str:
+        body = {"model": f"demo@v{version}", "prompt": asked, "max_tokens": 8}
+        found = client.post("/v1/completions", json=body).json()
+        assert found["model"] == f"demo@v{version}"
+        return str(found["choices"][0]["text"])
+
+    with client_of(Settings(tmp_path / "ledger")) as client:
+        headers = bearer(client, "ed", "edit")
+        body = {**wish, "target_new": "medicine"}
+        made = client.post("/v1/ledger/proposals", headers=headers, json=body)
+        found = client.get(f"{made.headers['location']}?wait=60").json()
+        assert found["preview"]["edit"]["outcome"] == "dry-run"
+        assert client.get("/v1/ledger/status").json()["version"] == 0
+        started = confirmed(client, found, headers)
+        done = client.get(f"{started.headers['location']}?wait=60").json()
+        assert (done["edit"]["outcome"], done["edit"]["version"]) == ("applied", 1)
+        assert said(1).startswith(" medicine")
+        assert not said(0).startswith(" medicine")
+        (fact,) = client.get("/v1/ledger/facts").json()["facts"]
+        assert (fact["subject"], fact["object"]) == ("Zumbrum Belmo", "medicine")
+
+
 def test_a_change_needs_the_digest_of_an_open_proposal(own):
     headers = bearer(own, "ed", "edit")
     version = own.get("/v1/ledger/status").json()["version"]
