@@ -19,13 +19,11 @@ from pathlib import Path
 from torch import Tensor
 
 from editors.chat import Frame
-from editors.delta import ParameterDelta
 from editors.model import DType, EditableModel
+from ledger.continuing import Continued, Updates
 from ledger.errors import IntegrityFailure
 from ledger.versions import Plan, Versions
-from ledger.weights import Accumulator, digest
-
-Updates = tuple[ParameterDelta, ...]
+from ledger.weights import digest
 
 
 class LiveModel:
@@ -43,7 +41,7 @@ class LiveModel:
         self._versions = versions
         self.model = EditableModel.load(folder, dtype=dtype, device=device, frame=frame)
         self._shown: dict[str, Updates | None] = {}  # None: a write was cut short
-        self._sums: dict[str, tuple[Updates, Accumulator]] = {}
+        self._sums = Continued(versions)
         self._digests: dict[str, str] = {}
 
     def show(self, plan: Plan) -> dict[str, str]:
@@ -55,22 +53,8 @@ class LiveModel:
         for parameter in sorted(set(self._shown) | set(plan)):
             wanted = plan.get(parameter, ())
             if wanted != self._shown.get(parameter, ()):
-                self._write(parameter, wanted, self._fold(parameter, wanted))
+                self._write(parameter, wanted, self._sums.weights(parameter, wanted))
         return {parameter: self._digests[parameter] for parameter in sorted(plan)}
-
-    def _fold(self, parameter: str, wanted: Updates) -> Tensor:
-        """The stored tensor of `wanted`; continues the last sum where that is its beginning."""
-        if not wanted:
-            return self._versions.base(parameter)
-        done, total = self._sums.pop(parameter, ((), None))
-        if total is None or wanted[: len(done)] != done:
-            base = self._versions.base(parameter)
-            done, total = (), Accumulator(base, transposed=self._versions.transposed)
-        for update in wanted[len(done) :]:
-            total.add(update)
-        weights = total.weights()
-        self._sums[parameter] = wanted, total
-        return weights
 
     def _write(self, parameter: str, wanted: Updates, stored: Tensor) -> None:
         self._shown[parameter] = None

@@ -16,6 +16,7 @@ from editors.errors import InvalidRequest
 from editors.requests import VALIDITY, EditRequest, Probe
 from ledger.base import check, find_again
 from ledger.chain import weights_digest
+from ledger.continuing import Continued, Updates
 from ledger.errors import IntegrityFailure, InvalidInput, LedgerError, NotActive
 from ledger.evaluation.metrics import means
 from ledger.evaluation.protocol import DIGITS, records_digest
@@ -26,8 +27,9 @@ from ledger.journal import Journal
 from ledger.measuring import Measured
 from ledger.records import EditRecord, EntryRecord, MeasurementRecord, Rows
 from ledger.verify import Finding
-from ledger.versions import Versions
+from ledger.versions import Plan, Versions
 from ledger.views import Answer, ReplayView, TestRow, TestView
+from ledger.weights import digest
 from ledger.workspace import Workspace
 from store.errors import StoreError
 from store.objects import ObjectStore
@@ -223,12 +225,11 @@ def verify_weights(
 
 def _verify_folds(journal: Journal, versions: Versions, base_digest: str) -> list[Finding]:
     findings: list[Finding] = []
-    history = journal.history()
+    history, folds = journal.history(), _Folds(versions)
     for version in range(history.head + 1):
         entry, name = journal.entry_of(version), f"version {version}"
         try:
-            plan = versions.plan(history.active(version))
-            tensors = {t.parameter: t.sha256 for t in versions.tensors(plan)}
+            tensors = folds.digests(versions.plan(history.active(version)))
         except (LedgerError, StoreError) as error:
             findings.append(Finding("error", "weights.unfoldable", name, str(error)))
             continue
@@ -242,3 +243,20 @@ def _verify_folds(journal: Journal, versions: Versions, base_digest: str) -> lis
             text = "its weights digest is not that of its tensors."
             findings.append(Finding("error", "weights.digest", name, text))
     return findings
+
+
+class _Folds:
+    """The digests of plan after plan; a parameter whose updates are the last ones keeps its own."""
+
+    def __init__(self, versions: Versions) -> None:
+        self._sums = Continued(versions)
+        self._last: dict[str, tuple[Updates, str]] = {}
+
+    def digests(self, plan: Plan) -> dict[str, str]:
+        """Parameter -> sha256. Raises: as `Continued.weights`."""
+        for parameter in sorted(plan):
+            wanted = plan[parameter]
+            if self._last.get(parameter, ((), ""))[0] != wanted:
+                sha = digest(self._sums.weights(parameter, wanted))
+                self._last[parameter] = wanted, sha
+        return {parameter: self._last[parameter][1] for parameter in plan}
