@@ -136,8 +136,8 @@ def siblings(reading: Reading, batch_ids: Iterable[int]) -> dict[int, tuple[int,
 
 
 def _ids(written: str) -> tuple[int, ...]:
-    one = written[1:-1]
-    if one.isdecimal() and written == f"[{one}]":  # nearly all, and there may be very many
+    # Nearly all hold one, and there may be very many; what was altered may be no text.
+    if isinstance(written, str) and (one := written[1:-1]).isdecimal() and written == f"[{one}]":
         return (int(one),)
     return _read(written, lambda found: tuple(int(number) for number in found))
 
