@@ -104,7 +104,7 @@ MUTANTS = (
         "an undo subtracts",
         (
             Change(
-                "ledger/live.py",
+                "ledger/continuing.py",
                 "        if total is None or wanted",
                 "        if total is not None and done[: len(wanted)] == wanted:\n"
                 "            for update in done[len(wanted) :]:\n"
