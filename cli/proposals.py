@@ -7,14 +7,11 @@ note_of(pending)                        # 'proposal 3fa94c0d71ab by ada'
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.access import Pending
-
-_BACK: Final = MappingProxyType({"apply": "revert", "revert": "reapply", "reapply": "revert"})
 
 
 def of_edit(ledger: Ledger, op: str, ref: str) -> dict[str, Any]:
@@ -30,13 +27,15 @@ def of_edit(ledger: Ledger, op: str, ref: str) -> dict[str, Any]:
 def of_undo(ledger: Ledger) -> tuple[Any, dict[str, Any]]:
     """What takes the last change back: kind and body. Raises: Conflict, as `of_edit`."""
     from ledger.errors import Conflict
+    from ledger.history import TURNING
 
     last = ledger.journal.history().changes[-1:]
     if not last:
         raise Conflict("there is no change to take back")
-    kind, edits = _BACK.get(last[0].op), last[0].edits
-    if kind is None or len(edits) != 1:
-        raise Conflict(f"the last change was a {last[0].op} of {len(edits)} edits; name one edit")
+    op, edits = last[0].op, last[0].edits
+    if op in TURNING or len(edits) != 1:
+        raise Conflict(f"the last change was a {op} of {len(edits)} edits; name one edit")
+    kind = last[0].undone_by
     return kind, of_edit(ledger, kind, str(edits[0]))
 
 

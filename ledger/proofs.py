@@ -58,21 +58,12 @@ def edit_rows(journal: Journal, after: int, limit: int) -> list[EditRow]:
     with journal.database.read() as reading:
         last = queries.next_id(reading, "edit") - 1
         edits = queries.edits(reading, range(after + 1, min(after + limit, last) + 1))
-    history, rejected = journal.history(), set(journal.rejected())
-    active, met = set(history.active()), set(history.met())
-
-    def state(edit: int) -> State:
-        if edit in active:
-            return "active"
-        if edit in rejected:
-            return "rejected"
-        return "reverted" if edit in met else "elsewhere"
-
+    standing, rejected = journal.standing(edit.id for edit in edits), set(journal.rejected())
     return [
         EditRow(
             id=edit.id,
             hash=edit.hash,
-            state=state(edit.id),
+            state="rejected" if edit.id in rejected else standing.state(edit.id),
             subject=edit.subject,
             prompt=edit.prompt,
             target_new=edit.target_new,

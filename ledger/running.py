@@ -26,6 +26,7 @@ from ledger.inspection import fact_line
 from ledger.journal import Journal
 from ledger.measuring import Measured
 from ledger.records import EditRecord, EntryRecord, MeasurementRecord, Rows
+from ledger.retests import HOLDS
 from ledger.verify import Finding
 from ledger.versions import Plan, Versions
 from ledger.views import Answer, ReplayView, TestRow, TestView
@@ -172,7 +173,7 @@ def tested(
         metrics=dict(measured.metrics),
         at_edit=first,
         answer=measured.after,
-        holds=measured.metrics["reliability"] >= 1.0,
+        holds=measured.metrics["reliability"] >= HOLDS,
         superseded_by=superseded_by,
     )
 

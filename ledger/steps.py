@@ -11,7 +11,7 @@ their index.
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ledger.carried import Change
 from ledger.errors import IntegrityFailure
@@ -37,6 +37,12 @@ class Standing:
     active: frozenset[int]
     met: frozenset[int]
     lines: Lines
+
+    def state(self, edit: int) -> Literal["active", "reverted", "elsewhere"]:
+        """One word: `elsewhere` is an edit of another branch, or one that a gate refused."""
+        if edit in self.active:
+            return "active"
+        return "reverted" if edit in self.met else "elsewhere"
 
     @classmethod
     def of(cls, edits: Iterable[int], turns: Iterable[Change], lines: Lines) -> "Standing":

@@ -55,13 +55,18 @@ class Layout:
         """Folder of unfinished writes; whatever lies here may be thrown away after a grace time."""
         return self.root / "tmp"
 
+    @staticmethod
+    def parts(oid: str) -> tuple[str, str]:
+        """The folder below `objects` that holds `oid`, and its file there. Raises: ObjectRejected."""
+        return check_oid(oid)[:2], oid[2:]
+
     def fanout(self, oid: str) -> Path:
         """The folder that holds `oid`. Raises: ObjectRejected."""
-        return self.objects / check_oid(oid)[:2]
+        return self.objects / self.parts(oid)[0]
 
     def path(self, oid: str) -> Path:
         """The file of `oid`. Raises: ObjectRejected."""
-        return self.fanout(oid) / oid[2:]
+        return self.objects.joinpath(*self.parts(oid))
 
     def new_temp(self) -> Path:
         """A path in `tmp` that nobody else uses."""

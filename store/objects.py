@@ -23,7 +23,7 @@ from typing import Final
 from store import atomic
 from store.errors import ObjectCorrupt, ObjectMissing, ObjectRejected, reading
 from store.filesystem import OPEN_FOLDER, OS, Filesystem
-from store.layout import FANOUT, Layout, check_oid, is_oid
+from store.layout import FANOUT, Layout, is_oid
 
 MAX_OBJECT_BYTES: Final = 2**31
 
@@ -115,7 +115,6 @@ class ObjectStore:
 @contextmanager
 def _opened(layout: Layout, oid: str) -> Iterator[int]:
     """A descriptor of the object's regular file, reached without following any link."""
-    check_oid(oid)
     fds: list[int] = []
     try:
         yield _descend(layout, oid, fds)
@@ -129,10 +128,11 @@ def _opened(layout: Layout, oid: str) -> Iterator[int]:
 
 def _descend(layout: Layout, oid: str, fds: list[int]) -> int:
     """Open folder by folder; every descriptor is appended to `fds` for the caller to close."""
+    folder, file = layout.parts(oid)
     try:
         fds.append(os.open(layout.objects, OPEN_FOLDER))
-        fds.append(os.open(oid[:2], OPEN_FOLDER, dir_fd=fds[-1]))
-        fds.append(os.open(oid[2:], _FILE, dir_fd=fds[-1]))
+        fds.append(os.open(folder, OPEN_FOLDER, dir_fd=fds[-1]))
+        fds.append(os.open(file, _FILE, dir_fd=fds[-1]))
     except FileNotFoundError as error:
         path = layout.path(oid)
         text = f"object {oid} is missing: no file {path}; restore it from a copy of the store"

@@ -21,9 +21,9 @@ from cli.proposals import of_edit, of_undo
 from cli.web import shapes
 from cli.web.bearer import ERRORS, Caller, needs
 from cli.web.jobs import Job
-from cli.web.ledger_api import PAGE, After, Limit, Told, answered
+from cli.web.ledger_api import PAGE, After, Limit, Told, answered, paged
 from cli.web.pages import state_of
-from cli.web.proposing import check_seen, opened, preview_of, recorded, started
+from cli.web.proposing import opened, preview_of, recorded, started
 from cli.web.state import State
 
 if TYPE_CHECKING:
@@ -39,10 +39,8 @@ router = APIRouter(prefix="/v1/ledger", route_class=Told, tags=["changes"], resp
 def list_proposals(request: Request, _: Reader, after: After = 0, limit: Limit = PAGE) -> Response:
     """Those that wait to be confirmed, oldest first; `after` is a place in the list."""
     state = state_of(request)
-    waiting = state.access.proposals.waiting()
-    end = after + limit
-    found = tuple(_proposal(state, pending) for pending in waiting[after:end])
-    return answered(shapes.ProposalPage(found, end if end < len(waiting) else None))
+    waiting, more = paged(state.access.proposals.waiting(), after, limit)
+    return answered(shapes.ProposalPage(tuple(_proposal(state, one) for one in waiting), more))
 
 
 @router.post("/proposals", response_model=shapes.Proposal, status_code=201)
@@ -88,9 +86,7 @@ def confirm_proposal(
     """Use a proposal, once; the change runs and is told by its id."""
     state = state_of(request)
     who, role, pending = caller.name or "", caller.role, _known(state, name)
-    if state.access.proposals.usable(pending):
-        check_seen(state, pending, caller.owner)
-    job = started(state, name, body.digest, who=who, role=role, owner=caller.owner)
+    job = started(state, pending, body.digest, who=who, role=role, owner=caller.owner)
     return answered(_change(job), 202, {"location": f"/v1/ledger/changes/{job.id}"})
 
 

@@ -19,7 +19,7 @@ from cli.errors import LoginNeeded, Overloaded, known
 from cli.proposals import of_edit
 from cli.web.jobs import Job
 from cli.web.pages import Visitor, failed, page, remembered, see, state_of, told, visitor_of
-from cli.web.proposing import check_seen, opened, preview_of, recorded, started
+from cli.web.proposing import opened, preview_of, recorded, started
 
 router = APIRouter()
 Text = Annotated[str, Form(max_length=10_000)]
@@ -179,8 +179,7 @@ def _confirmed(
     except NotAllowed as error:
         raise NotAllowed(told(request, "wrong_login")) from error
     state.access.allow(role, "editor")
-    check_seen(state, pending, visitor.key)
-    return started(state, name, digest, who=who, role=role, owner=visitor.key)
+    return started(state, pending, digest, who=who, role=role, owner=visitor.key)
 
 
 @router.get("/changes/{name}")

@@ -107,7 +107,7 @@ def ledger_facts(
     ledger = state_of(request).ledger
     version = ledger.resolve(at)
     found = ledger.facts(f"v{version}", search or None, only=only or None, on=on or None)
-    return answered(shapes.FactPage(version, *_page(found, after, limit)))
+    return answered(shapes.FactPage(version, *paged(found, after, limit)))
 
 
 @router.get("/edits", response_model=shapes.EditPage)
@@ -140,7 +140,7 @@ def ledger_versions(
 ) -> Response:
     """The versions from the base on, with what was measured on them."""
     rows = state_of(request).ledger.history().versions
-    found, more = _page(rows, after + 1, limit)
+    found, more = paged(rows, after + 1, limit)
     return answered(shapes.VersionPage(found, None if more is None else more - 1))
 
 
@@ -168,7 +168,7 @@ def ledger_verify(request: Request) -> Response:
     return answered(shapes.Verified(good, tuple(findings)))
 
 
-def _page(rows: Sequence[T], after: int, limit: int) -> tuple[tuple[T, ...], int | None]:
+def paged(rows: Sequence[T], after: int, limit: int) -> tuple[tuple[T, ...], int | None]:
     """A page of rows, and where the next one begins."""
     end = after + limit
     return tuple(rows[after:end]), end if end < len(rows) else None

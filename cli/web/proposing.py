@@ -4,7 +4,7 @@ Promise: nothing is changed but by a confirmed proposal: once, within its time, 
 the name of an account that may; where a second person is needed, not by who proposed it.
 
     pending = opened(state, "edit", request.to_json(), proposer="ada", owner=key)
-    job = started(state, pending.id, pending.digest, who="bob", role="editor", owner=key)
+    job = started(state, pending, pending.digest, who="bob", role="editor", owner=key)
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def preview_of(state: State, pending: Pending) -> Job | None:
     return state.worker.find(state.previews.get(pending.id, ""))
 
 
-def check_seen(state: State, pending: Pending, owner: str) -> None:
+def _check_seen(state: State, pending: Pending, owner: str) -> None:
     """Refuse what was found out at another version than the head, and have it found out anew.
 
     Raises: StaleVersion, Overloaded.
@@ -65,12 +65,16 @@ def check_seen(state: State, pending: Pending, owner: str) -> None:
         raise StaleVersion(seen, now)
 
 
-def started(state: State, name: str, digest: str, *, who: str, role: str | None, owner: str) -> Job:
+def started(
+    state: State, pending: Pending, digest: str, *, who: str, role: str | None, owner: str
+) -> Job:
     """Use a proposal and queue its change, under the proposal's name, which outlives the job.
 
-    Raises: NotAllowed, ProposalGone, Overloaded.
+    Raises: StaleVersion, NotAllowed, ProposalGone, Overloaded.
     """
-    taken = state.access.confirm(name, digest, who=who, role=role)
+    if state.access.proposals.usable(pending):
+        _check_seen(state, pending, owner)
+    taken = state.access.confirm(pending.id, digest, who=who, role=role)
     return state.worker.submit(
         "change", owner, lambda le, job: _change(le, job, taken, who), name=taken.id
     )

@@ -13,7 +13,7 @@ bit for bit are read once; parameters with the digest of a version need no regre
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -259,15 +259,9 @@ def _states(found: Found) -> dict[str, int]:
     return {f"tensors_{state}": n for state, n in Counter(t.state for t in found.tensors).items()}
 
 
-def _state(edit: int, active: Collection[int], met: Collection[int]) -> str:
-    """What the ledger says of an edit at the head."""
-    return "active" if edit in active else "reverted" if edit in met else "elsewhere"
-
-
 def _edits(workspace: Workspace, found: Found) -> tuple[EditShare, ...]:
-    history = workspace.journal.history()
-    active, met = set(history.active()), history.met()
     records = workspace.journal.edits(sorted(found.shares))
+    standing = workspace.journal.standing(found.shares)
     shares = []
     for record in records:
         own = found.shares[record.id]
@@ -276,7 +270,7 @@ def _edits(workspace: Workspace, found: Found) -> tuple[EditShare, ...]:
             EditShare(
                 edit=record.id,
                 fact=fact_line(record),
-                state=_state(record.id, active, met),
+                state=standing.state(record.id),
                 coefficient=all_.coefficient,
                 low=all_.low,
                 high=all_.high,
