@@ -57,7 +57,7 @@ class Layout:
 
     @staticmethod
     def parts(oid: str) -> tuple[str, str]:
-        """The folder below `objects` that holds `oid`, and its file there. Raises: ObjectRejected."""
+        """The folder below `objects` that holds `oid`, its file there. Raises: ObjectRejected."""
         return check_oid(oid)[:2], oid[2:]
 
     def fanout(self, oid: str) -> Path:
