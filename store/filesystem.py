@@ -66,6 +66,14 @@ class Filesystem:
         """Give the file a second name."""
         os.link(source, target, follow_symlinks=False)
 
+    def writeback(self, fd: int) -> None:
+        """Let the kernel begin to write the file's data, and wait for nothing; `fsync` still must.
+
+        The advice also drops pages that are on the disk already, which no one needs again.
+        """
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def fsync(self, fd: int) -> None:
         """Return when the file's data is on the disk."""
         os.fsync(fd)

@@ -14,7 +14,6 @@ refused; of the other files only those that describe a model are taken, never pi
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -69,18 +68,20 @@ def rewrite(
     refuse_quantised(source)
     beside = companions(source, documents)
     with staging(target, fs) as stage:
-        patched = _patch(stage, source, replaced)
+        written = _patch(stage, source, replaced)
         with writing("checkpoint", stage.folder):
             for path in source.weight_files:
-                if path.name not in patched and not (link and _link(stage, path)):
-                    stage.copy(path, path.name)
+                if path.name not in written and not (link and _link(stage, path)):
+                    written[path.name] = stage.begin_copy(path, path.name)
             for name, path in beside.items():
                 stage.copy(path, name)
             atomic._point("files-copied")
-            for fd in patched.values():
-                fs.fsync(fd)
         for name, document in documents.items():
             stage.write(name, document(stage.folder))
+        # Last: the disk was writing while the documents were made.
+        with writing("checkpoint", stage.folder):
+            for fd in written.values():
+                fs.fsync(fd)
         _check_same_headers(source, Checkpoint.open(stage.folder))
     return Checkpoint.open(target)
 
@@ -104,9 +105,7 @@ def _patch(
         name = entry.file.name
         with writing("weights", stage.folder / name):
             if name not in patched:
-                patched[name] = stage.create(name)
-                stage.stack.callback(os.close, patched[name])
-                stage.copy_into(entry.file, patched[name])
+                patched[name] = stage.begin_copy(entry.file, name)
             pwrite_all(stage.fs, patched[name], data, entry.start)
         # Else the old tensor would stay in memory while the next one is made.
         del data
