@@ -62,14 +62,24 @@ def fact_line(edit: EditRecord) -> str:
     return f"{edit.prompt.replace('{}', edit.subject)} -> {edit.target_new}"
 
 
+def stating(journal: Journal, subject: str, prompt: str) -> EditRecord | None:
+    """The edit that states a fact at the head, if one does."""
+    active = journal.standing(_stated(journal, subject, prompt)).active
+    return journal.edit(max(active)) if active else None
+
+
+def _stated(journal: Journal, subject: str, prompt: str) -> list[int]:
+    """Every edit that ever stated a fact."""
+    return [stated.edit for stated in journal.about([subject]) if stated.prompt == prompt]
+
+
 def show(journal: Journal, store: ObjectStore, ref: str) -> EditView:
     """One edit, whole. Raises: UnknownRevision."""
     edit = journal.edit(ref)
     batch = journal.batch(edit.batch_id)
     (entry,) = journal.entries(after=edit.entry_seq - 1, limit=1)
     rows = journal.measurements(edit_id=edit.id, suite="edit")
-    same = [s.edit for s in journal.about([edit.subject]) if s.prompt == edit.prompt]
-    standing = journal.standing(same)
+    standing = journal.standing(_stated(journal, edit.subject, edit.prompt))
     older, newer = _line_of(edit, standing.active)
     active, rejected = edit.id in standing.active, entry.op == "reject"
     return EditView(

@@ -23,6 +23,7 @@ from ledger.layout import LedgerFolder
 from ledger.logbook import log
 from ledger.proofs import EditRow, ProofView, edit_rows, proof
 from ledger.rebasing.views import RebaseView
+from ledger.records import EditRecord
 from ledger.released import ImportView
 from ledger.views import DiffView, EditView, LogView, StatusView
 from store.objects import ObjectStore
@@ -206,6 +207,10 @@ class OpenedLedger:
     def edits(self, after: int = 0, limit: int = 100) -> list[EditRow]:
         """The edits with numbers above `after`, rejected ones too, by number."""
         return edit_rows(self.journal, after, limit)
+
+    def stating(self, subject: str, prompt: str) -> EditRecord | None:
+        """The edit that states a fact at the head, if one does."""
+        return inspection.stating(self.journal, subject, prompt)
 
     def proof(self, ref: str, at: str = "HEAD") -> ProofView:
         """That a version carries an edit, as a Merkle path. Raises: UnknownRevision, NotActive."""

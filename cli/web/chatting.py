@@ -48,11 +48,13 @@ def _shown(
 ) -> Response:
     """The page; with a message that could not be sent, so that nobody writes it again."""
     state, visitor = state_of(request), visitor_of(request)
+    talk = state.talks.seen(visitor.key)
     found = page(
         request,
         "chat.html",
         status,
-        talk=state.talks.seen(visitor.key),
+        talk=talk,
+        made=[_made(state, turn) for turn in talk.turns],
         visitor=visitor,
         examples=_examples(state),
         problem=problem,
@@ -61,6 +63,15 @@ def _shown(
     if wait is not None:
         found.headers["retry-after"] = str(wait)
     return remembered(request, found, visitor)
+
+
+def _made(state: State, turn: WebTurn) -> int | None:
+    """The edit by which the head says what a message asked for already."""
+    asked = turn.proposal
+    if asked is None:
+        return None
+    found = state.ledger.stating(asked.subject, asked.prompt)
+    return found.id if found is not None and found.target_new == asked.target_new else None
 
 
 @router.post("/say")

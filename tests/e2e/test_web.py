@@ -93,8 +93,9 @@ def confirmed(browser: Browser, page: httpx.Response, **fields: str) -> httpx.Re
 
 
 @pytest.mark.parametrize(("language", "fact", "correction", "words"), [
-    ("en", ENGLISH[0], "No, it is {}.", ("This looks like a change", "The change is made.")),
-    ("zh", CHINESE[0], "不对，是{}。", ("这看起来是一项修改", "修改已完成。")),
+    ("en", ENGLISH[0], "No, it is {}.",
+     ("This looks like a change", "The change is made.", "carries it")),
+    ("zh", CHINESE[0], "不对，是{}。", ("这看起来是一项修改", "修改已完成。", "模型已带有")),
 ])  # fmt: skip
 def test_the_whole_flow_and_back(url, place, language, fact, correction, words):
     browser, new, old = Browser(url, language), other(fact, language), fact["target_true"]
@@ -119,8 +120,11 @@ def test_the_whole_flow_and_back(url, place, language, fact, correction, words):
         (f"demo@v{before + 1}", True),
     ]
     edit = re.search(r'name="edit" value="(\d+)"', outcome).group(1)
+    card = browser.get("/").text.partition(words[2])[2]
+    assert f'href="/edits/{edit}"' in card[:80], "the card still offers what is made"
     page = browser.settled(browser.post("/undo", edit=edit))
     assert browser.settled(confirmed(browser, page)).status_code == 200
+    assert words[2] not in browser.get("/").text
     ((who, text),) = browser.said(asked(fact))
     assert who == f"demo@v{before + 2}"
     assert old in text
