@@ -20,6 +20,7 @@ from cli.text import Line, Part, Span, cut, escape, pad, width
 _GAP = "  "
 _NARROWEST = 12
 _LONG_SERIES = 8
+_MANY_RUNS, _FIRST_RUNS = 12, 3
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,31 @@ def fact(fields: Mapping[str, object]) -> str:
 
 def numbers(ids: Iterable[int]) -> str:
     """Edit numbers with runs joined: '1-3, 7'; '-' for none."""
-    runs: list[list[int]] = []
+    return ", ".join(map(_written, _runs(ids))) or "-"
+
+
+def many(ids: Sequence[int]) -> str:
+    """The same; of many runs the first: '91,000: 1-24, 26-32, 34 and 90,968 more (kel log)'."""
+    runs = _runs(ids)
+    if len(runs) <= _MANY_RUNS:
+        return numbers(ids)
+    shown = runs[:_FIRST_RUNS]
+    more = len(ids) - sum(map(len, shown))
+    return f"{len(ids):,}: {', '.join(map(_written, shown))} and {more:,} more (kel log)"
+
+
+def _runs(ids: Iterable[int]) -> list[range]:
+    runs: list[range] = []
     for item in ids:
-        if runs and item == runs[-1][-1] + 1:
-            runs[-1].append(item)
+        if runs and item == runs[-1].stop:
+            runs[-1] = range(runs[-1].start, item + 1)
         else:
-            runs.append([item])
-    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    return ", ".join(texts) or "-"
+            runs.append(range(item, item + 1))
+    return runs
+
+
+def _written(run: range) -> str:
+    return str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}"
 
 
 def value_text(value: object) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from editors.requests import day
 from ledger.errors import InvalidInput
+from ledger.searching import pattern
 
 if TYPE_CHECKING:
     from ledger.journal import Journal
@@ -70,22 +71,9 @@ def fact_key(edit: EditRecord) -> tuple[str, str]:
 
 def superseded(edits: Sequence[EditRecord]) -> dict[int, int]:
     """Edit -> the later one of these that states the same subject and prompt anew."""
-    return _newer((edit.id, fact_key(edit)) for edit in reversed(edits))
-
-
-def _newer(backwards: Iterable[tuple[int, tuple[str, str]]]) -> dict[int, int]:
-    """Edit -> the newest one of its fact; edits and facts from the last to the first."""
     last: dict[tuple[str, str], int] = {}
-    found: dict[int, int] = {}
-    for edit, fact in backwards:
-        newest = last.setdefault(fact, edit)
-        if newest != edit:
-            found[edit] = newest
-    return found
-
-
-def _key(fact: FactView) -> tuple[str, str]:
-    return fact.subject, fact.prompt
+    newest = {edit.id: last.setdefault(fact_key(edit), edit.id) for edit in reversed(edits)}
+    return {edit: newer for edit, newer in newest.items() if newer != edit}
 
 
 def today() -> str:
@@ -95,14 +83,22 @@ def today() -> str:
 
 def expired(journal: Journal, on: str) -> tuple[int, ...]:
     """The edits that carry an expired fact at the head."""
-    statement = "SELECT id FROM edit WHERE valid_until < :day"
+    statement = "SELECT id, subject FROM edit WHERE valid_until < :day ORDER BY id"
     with journal.database.read() as snapshot:
-        ended = {row["id"] for row in snapshot.query(statement, day=on)}
-    active = journal.history().active()
-    if ended.isdisjoint(active):
-        return ()
-    older = superseded(journal.edits(active))
-    return tuple(edit for edit in active if edit in ended and edit not in older)
+        ended = {row["id"]: row["subject"] for row in snapshot.query(statement, day=on)}
+    standing = _standing(journal, ended.values(), journal.lines().head) if ended else {}
+    return tuple(edit for edit in ended if edit in standing)
+
+
+def _standing(journal: Journal, subjects: Iterable[str], version: int) -> dict[int, list[int]]:
+    """Of what a version carries about these subjects: edit -> the earlier ones of its fact."""
+    stated = journal.about(subjects)
+    active = journal.carried((fact.edit for fact in stated), version)
+    lines: dict[tuple[str, str], list[int]] = {}
+    for fact in stated:
+        if fact.edit in active:
+            lines.setdefault((fact.subject, fact.prompt), []).append(fact.edit)
+    return {edits.pop(): edits for edits in lines.values()}
 
 
 def facts(
@@ -121,30 +117,22 @@ def facts(
     if only not in (None, *ONLY) or (on is not None and only is None):
         raise InvalidInput(f"a day is asked for with {' or '.join(ONLY)} facts, not {only!r}")
     date = today() if on is None else day("on", on)
-    history = journal.history()
-    active = history.active(version)
-    stated = {fact.edit: (fact, carried) for fact, carried in _stated(journal)}
-    older: dict[int, list[int]] = {}
-    for old, new in _newer((n, _key(stated[n][0])) for n in reversed(active)).items():
-        older.setdefault(new, []).append(old)
-    gone = {edit for group in older.values() for edit in group}
-    found = []
-    for edit in active:
-        fact, carried = stated[edit]
-        if edit in gone or not (only is None or _asked(fact, only, date)):
-            continue
-        if carried:
-            fact = _as_stated(journal, fact)
-        if search is None or _matches(fact, search):
-            found.append(fact)
-    tests = _reliability(journal, [fact.edit for fact in found], history.lines.ancestors(version))
-    return [_told(fact, older.get(fact.edit, ()), tests.get(fact.edit)) for fact in found]
+    stated = [
+        (fact, carried)
+        for fact, carried in _stated(journal, search or "")
+        if (carried or _matches(fact, search)) and (only is None or _asked(fact, only, date))
+    ]
+    standing = _standing(journal, (fact.subject for fact, _ in stated), version)
+    kept = [(fact, carried) for fact, carried in stated if fact.edit in standing]
+    dated = (_as_stated(journal, fact) if carried else fact for fact, carried in kept)
+    found = [fact for fact in dated if _matches(fact, search)]
+    tests = _reliability(journal, [fact.edit for fact in found], version)
+    return [_told(fact, standing[fact.edit], tests.get(fact.edit)) for fact in found]
 
 
 def _told(fact: FactView, older: Sequence[int], test: tuple[float, str] | None) -> FactView:
     value, protocol = test or (None, None)
-    supersedes = tuple(sorted(older))
-    return replace(fact, reliability=value, protocol=protocol, supersedes=supersedes)
+    return replace(fact, reliability=value, protocol=protocol, supersedes=tuple(older))
 
 
 def _asked(fact: FactView, only: str, date: str) -> bool:
@@ -175,16 +163,21 @@ def known_facts(journal: Journal, version: int, search: str | None = None) -> li
     (first,) = journal.entries(limit=1)
     if "rebase" not in first.payload:
         return []
-    edits = journal.edits(journal.history().active(version))
-    stated = {(edit.subject, edit.prompt) for edit in edits}
-    found = [
-        _known(journal, entry, fact)
+    told = [
+        (entry, fact)
         for entry in reversed([*journal.entries_of_kind("rebase")])
         if entry.payload["rebase"]["outcome"] == "known"
         for fact in entry.payload["rebase"]["facts"]
+    ]
+    again = journal.about(fact["subject"] for _, fact in told)
+    active = journal.carried((fact.edit for fact in again), version)
+    stated = {(fact.subject, fact.prompt) for fact in again if fact.edit in active}
+    found = [
+        _known(journal, entry, fact)
+        for entry, fact in told
         if (fact["subject"], fact["prompt"]) not in stated
     ]
-    return [fact for fact in found if search is None or _matches(fact, search)]
+    return [fact for fact in found if _matches(fact, search)]
 
 
 def _known(journal: Journal, entry: EntryRecord, fact: Mapping[str, Any]) -> KnownView:
@@ -204,16 +197,22 @@ def _known(journal: Journal, entry: EntryRecord, fact: Mapping[str, Any]) -> Kno
     )
 
 
-def _stated(journal: Journal) -> Iterator[tuple[FactView, bool]]:
-    """What every edit states, without a number, and whether a re-solve may have carried it on."""
+def _stated(journal: Journal, search: str) -> Iterator[tuple[FactView, bool]]:
+    """What edits state, without a number, and whether a re-solve may have carried it on.
+
+    All in which `search` may occur, and those carried on, whose author another edit names.
+    """
     statement = (
         "SELECT edit.id, subject, prompt, target_new, target_true, edit.created_at, valid_from,"
         " valid_until, source, batch.author, batch.note, method,"
         " CASE WHEN evidence LIKE '%\"replaces\"%' THEN 1 ELSE 0 END AS carried"
-        " FROM edit JOIN batch ON batch.id = edit.batch_id ORDER BY edit.id"
+        " FROM edit JOIN batch ON batch.id = edit.batch_id"
+        " WHERE lower(replace(prompt, '{}', subject) || ' ' || target_new || ' ' || batch.author"
+        " || ' ' || coalesce(source, '')) LIKE :pattern ESCAPE '!'"
+        " OR evidence LIKE '%\"replaces\"%' ORDER BY edit.id"
     )
     with journal.database.read() as snapshot:
-        for row in snapshot.stream(statement):
+        for row in snapshot.stream(statement, pattern=pattern(search)):
             fact = FactView(
                 edit=row["id"],
                 subject=row["subject"],
@@ -253,19 +252,22 @@ def first_stated(
 
 
 def _reliability(
-    journal: Journal, edits: Sequence[int], way: frozenset[int]
+    journal: Journal, edits: Sequence[int], version: int
 ) -> dict[int, tuple[float, str]]:
     """Edit -> its newest reliability on the way to a version, and the protocol."""
     statement = (
         "SELECT edit_id, version, value, protocol FROM measurement WHERE metric = 'reliability'"
         " AND edit_id IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys)) ORDER BY id"
     )
+    on_way = journal.lines().way(version)
     with journal.database.read() as snapshot:
         rows = snapshot.stream(statement, keys=json.dumps(edits))
-        return {r["edit_id"]: (r["value"], r["protocol"]) for r in rows if r["version"] in way}
+        return {r["edit_id"]: (r["value"], r["protocol"]) for r in rows if on_way(r["version"])}
 
 
-def _matches(fact: FactView | KnownView, search: str) -> bool:
+def _matches(fact: FactView | KnownView, search: str | None) -> bool:
+    if search is None:
+        return True
     asked = fact.prompt.replace("{}", fact.subject)
     text = f"{asked} {fact.object} {fact.author} {fact.source or ''}"
     return search.casefold() in text.casefold()

@@ -10,12 +10,10 @@ order decides the last bit. `~n` goes back along the line of a branch (`ledger.l
 
     history = History(journal.entries())
     history.active(history.head)           # (1, 2, 5)
-    history.resolve("HEAD~1", tags={})     # 6
+    history.lines.resolve("HEAD~1", tags={})         # 6
     history.after(new_entries).head        # 8
 """
 
-import difflib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -35,8 +33,6 @@ MOVING = ("switch", "merge")
 TURNING = ("swap", *MOVING)
 BRANCHING = ("branch", *MOVING)
 CHANGING = ("apply", "revert", "reapply", *TURNING)
-_REVISION = re.compile(r"(?P<name>[^~]{1,200})(?P<back>~[0-9]{0,9})?")
-_NUMBER = re.compile(r"v?[0-9]{1,9}")
 
 
 class Logged(Protocol):
@@ -109,12 +105,6 @@ class History:
         """The version before on its branch. Raises: UnknownRevision for the base."""
         return self._lines.before(self.checked(version))
 
-    def met(self) -> frozenset[int]:
-        """Edits that some version on the way to the head carried; others are of other branches."""
-        way = self._lines.ancestors(self.head)
-        here = [change for change in self.changes if change.version in way]
-        return frozenset(e for change in here if change.op != "switch" for e in change.edits)
-
     def across(self, active: Iterable[int]) -> tuple[int, ...]:
         """The edits that change sides between the head and a set of active edits."""
         return self.ordered(self._carried.edits ^ frozenset(active))
@@ -156,50 +146,6 @@ class History:
             wanted = frozenset(self.active(payload["version"]))
         if wanted is not None and wanted != self._carried.edits ^ frozenset(edits):
             raise Conflict(f"{op} {payload['name']} of {list(edits)} does not lead to its edits.")
-
-    def resolve(self, spec: str | int, tags: Mapping[str, int]) -> int:
-        """The version that `v3`, `3`, `HEAD`, `HEAD~2`, `base`, a tag or a branch (`tag~1`) names.
-
-        Raises: UnknownRevision, with near matches.
-        """
-        match = _REVISION.fullmatch(str(spec).strip())
-        if match is None:
-            raise self._unknown(spec, tags)
-        back = match["back"]
-        steps = int(back[1:] or 1) if back else 0
-        version = self._named(match["name"], tags)
-        if not 0 <= version <= self.head:
-            raise self._unknown(spec, tags)
-        line = self._lines.line(version) if steps else (version,)
-        if steps >= len(line):
-            raise self._unknown(spec, tags)
-        return line[-1 - steps]
-
-    def _named(self, name: str, tags: Mapping[str, int]) -> int:
-        if name in tags:
-            return tags[name]
-        if name in {"HEAD", "@"}:
-            return self.head
-        if name == "base":
-            return 0
-        if name in self._lines.tips:
-            return self._lines.tips[name]
-        if not _NUMBER.fullmatch(name):
-            raise self._unknown(name, tags)
-        return int(name.removeprefix("v"))
-
-    def _unknown(self, spec: str | int, tags: Mapping[str, int]) -> UnknownRevision:
-        names = [
-            *tags,
-            *self._lines.tips,
-            "HEAD",
-            "base",
-            *(f"v{n}" for n in range(max(0, self.head - 99), self.head)),
-        ]
-        near = difflib.get_close_matches(str(spec)[:200], names, n=3)
-        return UnknownRevision(
-            f"{str(spec)[:200]!r} names no version; the head is version {self.head}.", near
-        )
 
     def ordered(self, edits: Iterable[int]) -> tuple[int, ...]:
         """Edit ids in ledger order: by the entry that first applied them."""

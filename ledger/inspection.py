@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from editors.requests import VALIDITY
-from ledger.carried import without
 from ledger.errors import UnknownRevision
 from ledger.history import CHANGING
 from ledger.journal import Journal
@@ -28,14 +27,13 @@ _PAGE = 500
 
 def status(journal: Journal, root: Path) -> StatusView:
     """Where the ledger stands."""
-    history, last, model = journal.history(), journal.last_entry(), journal.model()
-    active = history.active()
-    applied = {e for change in history.changes if change.op == "apply" for e in change.edits}
+    last, model, standing = journal.last_entry(), journal.model(), journal.standing()
+    lines, active, met = standing.lines, standing.active, standing.met
     return StatusView(
         ledger=str(root),
-        version=history.head,
-        active=active,
-        reverted=tuple(sorted(history.met() - set(active))),
+        version=lines.head,
+        active=tuple(sorted(active)),
+        reverted=tuple(sorted(met - active)),
         rejected=journal.rejected(),
         weights_digest=last.weights_digest,
         head=last.hash,
@@ -51,9 +49,9 @@ def status(journal: Journal, root: Path) -> StatusView:
         ),
         tags=journal.tags(),
         entries=last.seq,
-        branch=history.lines.current,
-        branches=dict(history.lines.tips),
-        elsewhere=tuple(sorted(applied - history.met() - set(active))),
+        branch=lines.current,
+        branches=dict(lines.tips),
+        elsewhere=tuple(sorted(standing.applied - met - active)),
     )
 
 
@@ -180,10 +178,9 @@ def _contents(data: bytes) -> tuple[int | None, list[str]]:
 
 def diff(journal: Journal, old: str, new: str) -> DiffView:
     """What changed between two versions. Raises: UnknownRevision."""
-    history, tags = journal.history(), journal.tags()
-    before, after = history.resolve(old, tags), history.resolve(new, tags)
-    left, right = history.active(before), history.active(after)
-    added, removed = without(right, left), without(left, right)
+    lines, tags = journal.lines(), journal.tags()
+    before, after = lines.resolve(old, tags), lines.resolve(new, tags)
+    added, removed = journal.difference(before, after)
     one, two = (journal.entry_of(v).tensors for v in (before, after))
     return DiffView(
         old=before,

@@ -11,18 +11,20 @@ Versions in a row on one branch are kept as one run, so that there is little to 
     lines = journal.history().lines
     lines.current, lines.tips                 # 'main', {'main': 7, 'trial': 5}
     lines.before(7), lines.common(7, 5)       # 6, 4
+    lines.resolve("HEAD~1", tags={})          # 6
 """
 
 import difflib
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ledger.errors import Conflict, InvalidInput, UnknownRevision
 
 MAIN = "main"
+_REVISION = re.compile(r"(?P<name>[^~]{1,200})(?P<back>~[0-9]{0,9})?")
 _NUMBER = re.compile(r"v?[0-9]{1,9}")
 _NAME = re.compile(r"\w[\w./+-]{0,99}")
 
@@ -108,11 +110,14 @@ class Lines:
         """All versions that a version came from, and itself."""
         return frozenset().union(*self._way(version))
 
+    def way(self, version: int) -> Callable[[int], bool]:
+        """Of any version, whether `version` came from it."""
+        parts = [range(version + 1)] if self._single else self._way(version)
+        return parts[0].__contains__ if len(parts) == 1 else lambda v: any(v in p for p in parts)
+
     def came(self, version: int, other: int) -> bool:
         """Whether `version` came from `other`."""
-        return other <= version and (
-            self._single or any(other in part for part in self._way(version))
-        )
+        return other <= version and (self._single or self.way(version)(other))
 
     def common(self, one: int, other: int) -> int:
         """The newest version that both came from."""
@@ -126,6 +131,46 @@ class Lines:
                 f"there is no branch {name[:200]!r}; `kel branch` lists them.", near
             )
         return self.tips[name]
+
+    @property
+    def head(self) -> int:
+        """The current version."""
+        return self.tips[self.current]
+
+    def resolve(self, spec: str | int, tags: Mapping[str, int]) -> int:
+        """The version that `v3`, `3`, `HEAD`, `HEAD~2`, `base`, a tag or a branch (`tag~1`) names.
+
+        Raises: UnknownRevision, with near matches.
+        """
+        match = _REVISION.fullmatch(str(spec).strip())
+        if match is None:
+            raise self._unknown(spec, tags)
+        back = match["back"]
+        steps = int(back[1:] or 1) if back else 0
+        version = self._named(match["name"], tags)
+        if not 0 <= version <= self.head:
+            raise self._unknown(spec, tags)
+        line = self.line(version) if steps else (version,)
+        if steps >= len(line):
+            raise self._unknown(spec, tags)
+        return line[-1 - steps]
+
+    def _named(self, name: str, tags: Mapping[str, int]) -> int:
+        known = {**self.tips, "base": 0, "HEAD": self.head, "@": self.head, **tags}
+        if name in known:
+            return known[name]
+        if not _NUMBER.fullmatch(name):
+            raise self._unknown(name, tags)
+        return int(name.removeprefix("v"))
+
+    def _unknown(self, spec: str | int, tags: Mapping[str, int]) -> UnknownRevision:
+        late = (f"v{n}" for n in range(max(0, self.head - 99), self.head))
+        near = difflib.get_close_matches(
+            str(spec)[:200], [*tags, *self.tips, "HEAD", "base", *late], n=3
+        )
+        return UnknownRevision(
+            f"{str(spec)[:200]!r} names no version; the head is version {self.head}.", near
+        )
 
     def _run(self, version: int) -> "_Run":
         return self._runs[bisect_right(self._runs, version, key=lambda run: run.first) - 1]
@@ -172,7 +217,7 @@ class Lines:
         name, version = named(payload)
         if version is None or not 0 <= version <= self.tips[self.current]:
             raise UnknownRevision(f"{op} {name}: there is no version {version}.")
-        here = self.tips[self.current]
+        here = self.head
         if op == "switch":
             if name == self.current:
                 raise Conflict(f"{name} is the current branch already.")

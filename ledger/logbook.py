@@ -54,12 +54,11 @@ def _again(journal: Journal, edits: Sequence[EditRecord], lines: Lines) -> dict[
     """
     if not edits:
         return {}
-    head = lines.tips[lines.current]
     earlier: dict[tuple[str, str], list[tuple[int, int]]] = {}
     found: dict[int, str] = {}
     for fact in journal.about(edit.subject for edit in edits):
         line = earlier.setdefault((fact.subject, fact.prompt), [])
-        here = head if fact.version is None else fact.version
+        here = lines.head if fact.version is None else fact.version
         if before := [edit for edit, version in line if lines.came(here, version)]:
             found[fact.edit] = f" (edited again, before: edit {before[-1]})"
         if fact.version is not None:

@@ -262,4 +262,4 @@ class OpenedLedger:
 
         Raises: UnknownRevision.
         """
-        return self.journal.history().resolve(spec, self.journal.tags())
+        return self.journal.lines().resolve(spec, self.journal.tags())

@@ -6,7 +6,7 @@ Rules: two answers may come from different states; questions that must agree are
 `ledger.queries` within one `database.read()`.
 
     reader = Reader(database)
-    reader.history().resolve("HEAD~1", reader.tags())
+    reader.lines().resolve("HEAD~1", reader.tags())
     reader.entries(limit=20, newest_first=True)
     reader.edit("#12").subject
 """
@@ -57,12 +57,24 @@ class Reader:
         with self._database.read() as reading:
             return self._lines_in(reading)
 
-    def standing(self, edits: Iterable[int]) -> steps.Standing:
-        """How some edits stand at the head; the history is not folded for them."""
-        wanted = frozenset(edits)
+    def standing(self, edits: Iterable[int] | None = None) -> steps.Standing:
+        """How some edits, or all, stand at the head; the history is not folded for them."""
         with self._database.read() as reading:
-            turns, lines = steps.turning(reading, wanted), self._lines_in(reading)
-        return steps.Standing.of(wanted, turns, lines)
+            came, turns = steps.came(reading, edits), steps.turns(reading)
+            lines = self._lines_in(reading)
+        return steps.Standing.of(came, turns, lines)
+
+    def carried(self, edits: Iterable[int], version: int) -> frozenset[int]:
+        """Those of some edits that a version carries; the history is not folded for them."""
+        with self._database.read() as reading:
+            return steps.carried(reading, edits, version)
+
+    def difference(self, old: int, new: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The edits that came and those that went from one version to another, by number."""
+        with self._database.read() as reading:
+            turned = steps.between(reading, min(old, new), max(old, new))
+            gone = steps.carried(reading, turned, old)
+        return tuple(sorted(turned - gone)), tuple(sorted(gone))
 
     def last_entry(self) -> EntryRecord:
         """The newest entry. Raises: NoLedger before the first."""

@@ -9,13 +9,13 @@ their index.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from ledger.carried import Change
 from ledger.errors import IntegrityFailure
-from ledger.history import BRANCHING
+from ledger.history import BRANCHING, CHANGING
 from ledger.lines import Lines
 from ledger.sqlite import Reading, Row
 
@@ -32,8 +32,12 @@ class Stated:
 
 @dataclass(frozen=True)
 class Standing:
-    """How some edits stand at the head: as in `History`, without the history of all others."""
+    """How edits stand at the head: as in `History`, without folding it.
 
+    `applied` are those that were ever carried, `met` those that the line of the head ever carried.
+    """
+
+    applied: frozenset[int]
     active: frozenset[int]
     met: frozenset[int]
     lines: Lines
@@ -45,19 +49,19 @@ class Standing:
         return "reverted" if edit in self.met else "elsewhere"
 
     @classmethod
-    def of(cls, edits: Iterable[int], turns: Iterable[Change], lines: Lines) -> "Standing":
-        """From the entries that turned any of the edits, in order, and the branches.
+    def of(cls, came: Mapping[int, int], turns: Iterable[Change], lines: Lines) -> "Standing":
+        """From the versions that brought edits, the entries that turned any later, the branches.
 
         Every change turns its edits to the other side: the first brings them.
         """
-        wanted, active, met = frozenset(edits), set[int](), set[int]()
-        head = lines.tips[lines.current]
+        on_way = lines.way(lines.head)
+        active, met = set(came), {edit for edit, version in came.items() if on_way(version)}
         for change in turns:
-            turned = wanted.intersection(change.edits)
+            turned = came.keys() & change.edits
             active ^= turned
-            if change.op != "switch" and lines.came(head, change.version):
+            if change.op != "switch" and on_way(change.version):
                 met |= turned
-        return cls(frozenset(active), frozenset(met), lines)
+        return cls(frozenset(came), frozenset(active), frozenset(met), lines)
 
 
 T = TypeVar("T")
@@ -79,21 +83,54 @@ def changes(reading: Reading, after: int = 0) -> list[Change]:
     return [change_of(row) for row in light]
 
 
-def turning(reading: Reading, edits: Iterable[int]) -> list[Change]:
-    """The entries that brought any of these edits or turned them later, in order."""
-    came = (
-        "SELECT seq, version, op, edits, payload FROM entry WHERE op = 'apply' AND seq IN"
-        " (SELECT entry_seq FROM edit WHERE id IN"
-        " (SELECT CAST(value AS BIGINT) FROM json_each(:keys))) ORDER BY seq"
+def came(reading: Reading, edits: Iterable[int] | None = None) -> dict[int, int]:
+    """Edit -> the version it was applied in, of some edits or of all; refused ones are left out."""
+    every = (
+        "SELECT edit.id, entry.version FROM edit JOIN entry ON entry.seq = edit.entry_seq"
+        " WHERE entry.op = 'apply' ORDER BY edit.id"
     )
-    later = (
+    some = (
+        "SELECT edit.id, entry.version FROM edit JOIN entry ON entry.seq = edit.entry_seq"
+        " WHERE edit.id IN (SELECT CAST(value AS BIGINT) FROM json_each(:keys))"
+        " AND entry.op = 'apply' ORDER BY edit.id"
+    )
+    if edits is None:
+        rows = reading.query(every)
+    else:
+        rows = reading.query(some, keys=json.dumps(sorted(set(edits))))
+    return {row["id"]: row["version"] for row in rows}
+
+
+def turns(reading: Reading) -> list[Change]:
+    """The entries that turned edits which had come before, in order."""
+    sql = (
         "SELECT seq, version, op, edits, payload FROM entry"
         " WHERE op IN ('revert', 'reapply', 'swap', 'switch', 'merge') ORDER BY seq"
     )
-    wanted = frozenset(edits)
-    first = reading.query(came, keys=json.dumps(sorted(wanted)))
-    found = [change_of(row) for row in (*first, *reading.query(later))]
-    return [change for change in found if not wanted.isdisjoint(change.edits)]
+    return [change_of(row) for row in reading.query(sql)]
+
+
+def carried(reading: Reading, edits: Iterable[int], version: int) -> frozenset[int]:
+    """Those of some edits that a version carries."""
+    brought = came(reading, edits)
+    found = {edit for edit, first in brought.items() if first <= version}
+    for change in turns(reading):
+        if change.version <= version:
+            found ^= brought.keys() & change.edits
+    return frozenset(found)
+
+
+def between(reading: Reading, low: int, high: int) -> frozenset[int]:
+    """The edits that one of two versions carries and the other does not."""
+    sql = (
+        "SELECT seq, version, op, edits, '{}' AS payload FROM entry"
+        " WHERE version > :low AND version <= :high"
+    )
+    found = set[int]()
+    for row in reading.query(sql, low=low, high=high):
+        if row["op"] in CHANGING:
+            found.symmetric_difference_update(change_of(row).edits)
+    return frozenset(found)
 
 
 def branching(reading: Reading) -> list[Change]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.invocation import Invocation, common, opened
-from cli.layout import numbers, pairs, short
+from cli.layout import many, pairs, short
 from cli.output import Item, Span
 from cli.text import Part
 
@@ -41,10 +41,10 @@ def layout(view: StatusView) -> Iterator[Item]:
         [
             ("version", Span(f"v{view.version}", "bold")),
             ("branch", view.branch if others else ""),
-            ("active", numbers(view.active)),
-            ("reverted", numbers(view.reverted)),
-            ("elsewhere", numbers(view.elsewhere) if view.elsewhere else ""),
-            ("rejected", numbers(view.rejected)),
+            ("active", many(view.active)),
+            ("reverted", many(view.reverted)),
+            ("elsewhere", many(view.elsewhere) if view.elsewhere else ""),
+            ("rejected", many(view.rejected)),
             ("expired", _expired(view.expired)),
             ("weights", short(view.weights_digest)),
             ("head", f"{short(view.head)} (entry {view.entries})"),
@@ -63,4 +63,4 @@ def layout(view: StatusView) -> Iterator[Item]:
 def _expired(edits: Sequence[int]) -> Part:
     if not edits:
         return ""
-    return Span(f"{numbers(edits)} (kel facts --expired lists them)", "yellow")
+    return Span(f"{many(edits)} (kel facts --expired lists them)", "yellow")

@@ -6,17 +6,21 @@ came from; it knows nothing of chains, numbers of entries or lines.
 
 from __future__ import annotations
 
+import json
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.carried import Change
+from ledger import steps
 from ledger.errors import ChainBroken, Conflict, UnknownRevision
-from ledger.history import BRANCHING, History
+from ledger.history import History
 from ledger.lines import MAIN, Lines
 from ledger.records import EditRecord
+from ledger.sqlite import Snapshot
 from ledger.steps import Standing
 from ledger.uniting import Decisions, unite
 from tests.property.histories import Entry
@@ -152,23 +156,45 @@ def test_every_version_is_on_its_branch_with_its_edits_and_came_from_where_it_di
         assert lines.common(found.head, model.tips[name]) == max(model.came() & model.came(name))
         line = lines.line(model.tips[name])
         assert line[0] == 0
-        assert [found.resolve(f"{name}~{n}", {}) for n in range(len(line))] == [*reversed(line)]
+        assert [lines.resolve(f"{name}~{n}", {}) for n in range(len(line))] == [*reversed(line)]
     assert found.across(model.here) == ()
 
 
+def kept(entries: list[Entry]) -> Snapshot:
+    """As much of the entries and their edits as is read of them, in a database."""
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE entry (seq INTEGER PRIMARY KEY, version, op, edits, payload)")
+    database.execute("CREATE TABLE edit (id INTEGER PRIMARY KEY, entry_seq)")
+    for entry in entries:
+        texts = (json.dumps(entry.edits), json.dumps(dict(entry.payload)))
+        database.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?)", (*entry[:3], *texts))
+        brought = entry.edits if entry.op == "apply" else ()
+        database.executemany("INSERT INTO edit VALUES (?, ?)", [(e, entry.seq) for e in brought])
+    return Snapshot(database)
+
+
 @given(histories(), st.sets(st.integers(1, 50)))
-def test_how_some_edits_stand_needs_no_other_history(case, wanted):
-    """From the entries about branches and those that turned these edits alone."""
+def test_how_edits_stand_and_what_a_version_carries_is_read_without_folding(case, some):
     entries, model = case
-    whole = History(entries)
-    lines = Lines.of([entry for entry in entries if entry.op in BRANCHING], whole.head)
-    turns = [
-        Change(entry.seq, entry.version, entry.op, entry.edits)
-        for entry in entries
-        if not wanted.isdisjoint(entry.edits)
-    ]
-    found = Standing.of(wanted, turns, lines)
-    assert (found.active, found.met) == (model.here & wanted, whole.met() & wanted)
+    whole, reading = History(entries), kept(entries)
+    with closing(reading.connection):
+        lines = Lines.of(steps.branching(reading), whole.head)
+        changes, way = steps.turns(reading), model.came()
+        met = {
+            edit
+            for entry in entries
+            if entry.op not in ("switch", "branch") and entry.version in way
+            for edit in entry.edits
+        }
+        for wanted in (some, None):
+            found = Standing.of(steps.came(reading, wanted), changes, lines)
+            asked = set(model.order) if wanted is None else wanted
+            assert found.applied == asked & set(model.order)
+            assert (found.active, found.met) == (model.here & asked, met & asked)
+        for version, (_, edits, _) in enumerate(model.versions):
+            assert steps.carried(reading, some, version) == edits & some
+            between = steps.between(reading, version, whole.head)
+            assert between == edits ^ model.here
     assert lines.tips == model.tips
     assert tuple(sorted(model.here)) == whole.active()  # numbers are given in order
 

@@ -401,7 +401,7 @@ def test_a_switch_that_leads_elsewhere_is_found(ledger):
         assert found.keys() == {("error", "chain.version"), ("warning", "trigger.missing")}
         assert "cannot switch" in found[("error", "chain.version")]
         with pytest.raises(ChainBroken):
-            again.status()
+            again.journal.history()
 
 
 def test_a_break_is_looked_for_along_the_branch(ledger, monkeypatch):

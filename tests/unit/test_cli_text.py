@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.documents import document
-from cli.layout import Table, numbers, pairs, short, size, value_text
+from cli.layout import Table, many, numbers, pairs, short, size, value_text
 from cli.text import Span, cut, escape, escape_json, pad, width
 from ledger.views import Answer, DiffView, GcView
 from tests.unit.test_cli_fake import EDIT, LOG, STATUS, Runner, outcome
@@ -175,6 +175,12 @@ def test_two_wide_columns_share_what_is_left():
 def test_small_forms():
     assert numbers((1, 2, 3, 7)) == "1-3, 7"
     assert numbers(()) == "-"
+    assert many((1, 2, 3, 7)) == "1-3, 7"
+    assert many(()) == "-"
+    assert many(range(1, 4000, 2)) == "2,000: 1, 3, 5 and 1,997 more (kel log)"
+    assert many([*range(1, 90_000), *range(100_000, 100_050, 2)]) == (
+        "90,024: 1-89999, 100000, 100002 and 23 more (kel log)"
+    )
     assert [size(n) for n in (0, 999, 1000, 18_400_000, 10**15)] == [
         "0 B",
         "999 B",

@@ -94,7 +94,7 @@ def test_a_longer_history_leaves_the_shorter_one_as_it_is():
 )
 def test_a_revision_names_a_version(spec, version):
     steps = [("apply", number) for number in (1, 2, 3, 4)]
-    assert history(*steps).resolve(spec, {"good": 2}) == version
+    assert history(*steps).lines.resolve(spec, {"good": 2}) == version
 
 
 @pytest.mark.parametrize(
@@ -104,13 +104,13 @@ def test_a_revision_names_a_version(spec, version):
 def test_an_unknown_revision_is_refused(spec):
     steps = [("apply", number) for number in (1, 2, 3, 4)]
     with pytest.raises(UnknownRevision) as caught:
-        history(*steps).resolve(spec, {"good": 2})
+        history(*steps).lines.resolve(spec, {"good": 2})
     assert len(str(caught.value)) < 400
 
 
 def test_an_unknown_revision_suggests_what_may_be_meant():
     with pytest.raises(UnknownRevision, match="Did you mean good") as caught:
-        history(("apply", 1)).resolve("goood", {"good": 1})
+        history(("apply", 1)).lines.resolve("goood", {"good": 1})
     assert caught.value.near[0] == "good"
 
 

@@ -66,10 +66,17 @@ def cost(ledger: Path, ask: Callable[[OpenedLedger], object], patch) -> dict[str
         lambda ledger: ledger.journal.entry_of(40),
         lambda ledger: ledger.journal.edit("40"),
         lambda ledger: ledger.show("40"),
+        lambda ledger: ledger.resolve("HEAD~2"),
+        lambda ledger: ledger.diff("HEAD~2", "HEAD"),
+        lambda ledger: ledger.diff("v30", "v20"),
+        lambda ledger: ledger.facts(search="Person 7 "),
         lambda ledger: list(ledger.journal.entries_of_kind("test")),
         lambda ledger: ledger.journal.predictions("p1", ["a", "b"]),
     ],
-    ids=["log", "tips", "entry", "edit", "show", "kind", "predictions"],
+    ids=[
+        *("log", "tips", "entry", "edit", "show", "resolve", "diff"),
+        *("diff back", "search", "kind", "predictions"),
+    ],
 )
 def test_a_question_about_little_reads_as_much_of_a_long_history_as_of_a_short_one(
     ledgers, monkeypatch, ask
