@@ -20,7 +20,8 @@ Cutting entries off the end leaves a shorter, valid ledger. Only a hash kept els
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -60,7 +61,7 @@ ROW_TABLES: Final = tuple(BY_ENTRY)
 class Objects(Protocol):
     """What verification asks of an object store."""
 
-    def get(self, oid: str) -> bytes: ...
+    def opened(self) -> AbstractContextManager[Callable[[str], bytes]]: ...
     def oids(self) -> Iterator[str]: ...
     def temps(self) -> Iterator[Path]: ...
 
@@ -236,9 +237,10 @@ def _triggers(snapshot: Inspected) -> Iterator[Finding]:
 
 def _objects(snapshot: Inspected, store: Objects) -> Iterator[Finding]:
     known: set[str] = set()
-    for row in snapshot.stream("SELECT * FROM object ORDER BY oid"):
-        known.add(row["oid"])
-        yield from _object(row, store)
+    with store.opened() as get:
+        for row in snapshot.stream("SELECT * FROM object ORDER BY oid"):
+            known.add(row["oid"])
+            yield from _object(row, get)
     for oid in store.oids():
         if oid not in known:
             text = "no row refers to it; garbage collection removes it after its grace time."
@@ -248,10 +250,10 @@ def _objects(snapshot: Inspected, store: Objects) -> Iterator[Finding]:
         yield Finding("info", "temp.garbage", path.name, text)
 
 
-def _object(row: Row, store: Objects) -> Iterator[Finding]:
+def _object(row: Row, get: Callable[[str], bytes]) -> Iterator[Finding]:
     name = str(row["oid"])
     try:
-        size = len(store.get(name))
+        size = len(get(name))
     except ObjectMissing as error:
         yield _error("object.missing", name, str(error))
     except ObjectCorrupt as error:

@@ -9,16 +9,18 @@ database's write lock, because gc (under the same lock) may have removed an obje
     store = ObjectStore(Path("ledger"))
     oid = store.put(b"bytes")
     store.get(oid)                          # b"bytes"
+    with store.opened() as get:
+        get(oid)
 """
 
 import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from store import atomic
 from store.errors import ObjectCorrupt, ObjectMissing, ObjectRejected, reading
@@ -33,7 +35,7 @@ _NOT_OURS: Final = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EIS
 
 
 class ObjectStore:
-    """The objects below one folder; holds no open files and no state."""
+    """The objects below one folder; holds no state, and open files only within `opened`."""
 
     def __init__(self, root: Path, fs: Filesystem = OS) -> None:
         self.layout = Layout(Path(root))
@@ -57,11 +59,22 @@ class ObjectStore:
 
         Raises: ObjectRejected (code "oid"), ObjectMissing, ObjectCorrupt, StoreReadError.
         """
-        data = self._read(oid)
-        found = hashlib.sha256(data).hexdigest()
-        if found != oid:
-            raise _corrupt(self.layout, oid, f"its bytes have sha256 {found}")
-        return data
+        with self.opened() as get:
+            return get(oid)
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[str], bytes]]:
+        """`get` for many objects: cheaper for those that follow one another by name."""
+        with _Folders(self.layout) as folders:
+
+            def get(oid: str) -> bytes:
+                data = folders.read(oid)
+                found = hashlib.sha256(data).hexdigest()
+                if found != oid:
+                    raise _corrupt(self.layout, oid, f"its bytes have sha256 {found}")
+                return data
+
+            yield get
 
     def has(self, oid: str) -> bool:
         """Whether a regular file has this name (its bytes are not read)."""
@@ -73,8 +86,8 @@ class ObjectStore:
 
     def size(self, oid: str) -> int:
         """Bytes of the object. Raises: as `get`, without verifying the bytes."""
-        with _opened(self.layout, oid) as fd:
-            return os.fstat(fd).st_size
+        with _Folders(self.layout) as folders:
+            return folders.size(oid)
 
     def path(self, oid: str) -> Path:
         """Where the object lies, present or not. Raises: ObjectRejected (code "oid")."""
@@ -105,45 +118,81 @@ class ObjectStore:
 
     def _read(self, oid: str) -> bytes:
         """The bytes of the file, not verified."""
-        with _opened(self.layout, oid) as fd:
-            size = os.fstat(fd).st_size
+        with _Folders(self.layout) as folders:
+            return folders.read(oid)
+
+
+class _Folders:
+    """Opens objects without following any link; the last folder stays open for the next object."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._name = ""
+        self._fds: list[int] = []  # of `objects`, then of the folder in it that has the name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._keep(0)
+
+    def size(self, oid: str) -> int:
+        """Bytes of the object's file. Raises: as `ObjectStore.size`."""
+        with self._file(oid) as (_, size):
+            return size
+
+    def read(self, oid: str) -> bytes:
+        """The bytes of the file, not verified. Raises: as `ObjectStore.get`."""
+        with self._file(oid) as (fd, size):
             if size > MAX_OBJECT_BYTES:
-                raise _corrupt(self.layout, oid, f"its file has {size} bytes")
+                raise _corrupt(self._layout, oid, f"its file has {size} bytes")
             return _whole(fd, size)
 
+    @contextmanager
+    def _file(self, oid: str) -> Iterator[tuple[int, int]]:
+        """A descriptor of the object's regular file, and its size."""
+        folder, name = self._layout.parts(oid)
+        fd = None
+        try:
+            fd = self._opened(oid, folder, name)
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise _corrupt(self._layout, oid, "it is not a regular file")
+            yield fd, status.st_size
+        except OSError:
+            with reading("object", self._layout.path(oid)):
+                raise
+        finally:
+            if fd is not None:
+                os.close(fd)
 
-@contextmanager
-def _opened(layout: Layout, oid: str) -> Iterator[int]:
-    """A descriptor of the object's regular file, reached without following any link."""
-    fds: list[int] = []
-    try:
-        yield _descend(layout, oid, fds)
-    except OSError:
-        with reading("object", layout.path(oid)):
+    def _opened(self, oid: str, folder: str, name: str) -> int:
+        try:
+            return os.open(name, _FILE, dir_fd=self._folder(folder))
+        except FileNotFoundError as error:
+            path = self._layout.path(oid)
+            text = f"object {oid} is missing: no file {path}; restore it from a copy of the store"
+            raise ObjectMissing(text, oid=oid) from error
+        except OSError as error:
+            if error.errno in _NOT_OURS:
+                why = "a link or another kind of file has its place"
+                raise _corrupt(self._layout, oid, why) from error
             raise
-    finally:
-        for fd in fds:
-            os.close(fd)
 
+    def _folder(self, name: str) -> int:
+        if name != self._name:
+            self._keep(1)
+            if not self._fds:
+                self._fds.append(os.open(self._layout.objects, OPEN_FOLDER))
+            self._fds.append(os.open(name, OPEN_FOLDER, dir_fd=self._fds[0]))
+            self._name = name
+        return self._fds[-1]
 
-def _descend(layout: Layout, oid: str, fds: list[int]) -> int:
-    """Open folder by folder; every descriptor is appended to `fds` for the caller to close."""
-    folder, file = layout.parts(oid)
-    try:
-        fds.append(os.open(layout.objects, OPEN_FOLDER))
-        fds.append(os.open(folder, OPEN_FOLDER, dir_fd=fds[-1]))
-        fds.append(os.open(file, _FILE, dir_fd=fds[-1]))
-    except FileNotFoundError as error:
-        path = layout.path(oid)
-        text = f"object {oid} is missing: no file {path}; restore it from a copy of the store"
-        raise ObjectMissing(text, oid=oid) from error
-    except OSError as error:
-        if error.errno in _NOT_OURS:
-            raise _corrupt(layout, oid, "a link or another kind of file has its place") from error
-        raise
-    if not stat.S_ISREG(os.fstat(fds[-1]).st_mode):
-        raise _corrupt(layout, oid, "it is not a regular file")
-    return fds[-1]
+    def _keep(self, count: int) -> None:
+        """Close all but the first folders."""
+        self._name = ""
+        while len(self._fds) > count:
+            os.close(self._fds.pop())
 
 
 def _whole(fd: int, size: int) -> bytes:

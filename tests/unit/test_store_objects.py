@@ -222,6 +222,42 @@ def test_reading_leaves_no_descriptor_open(store):
     assert open_descriptors() == before
 
 
+def test_many_objects_are_read_with_one_open_each_and_nothing_left_open(store, monkeypatch):
+    oids = sorted(store.put(str(number).encode()) for number in range(300))
+    folders = {oid[:2] for oid in oids}
+    opens, before = [], open_descriptors()
+    real = os.open
+    monkeypatch.setattr(os, "open", lambda *a, **named: opens.append(a) or real(*a, **named))
+    with store.opened() as get:
+        for oid in oids:
+            assert hashlib.sha256(get(oid)).hexdigest() == oid
+    assert len(opens) == len(oids) + len(folders) + 1
+    assert open_descriptors() == before
+
+
+def test_P06_what_is_wrong_with_one_of_many_objects_is_that_one_s_alone(store):
+    oids = sorted(store.put(str(number).encode()) for number in range(20))
+    lost, altered, linked, gone = oids[1], oids[5], oids[9], oids[12]
+    store.path(lost).unlink()
+    overwrite(store, altered, b"other bytes")
+    store.path(linked).rename(store.path(linked).with_suffix(".away"))
+    store.path(linked).symlink_to(store.path(linked).with_suffix(".away"))
+    store.path(gone).unlink()
+    store.path(gone).parent.rename(store.layout.root / "away")
+    wrong: dict[str, object] = {lost: ObjectMissing, altered: ObjectCorrupt}
+    wrong |= {linked: ObjectCorrupt, "x": ObjectRejected}
+    before = open_descriptors()
+    with store.opened() as get:
+        for oid in (*oids, *reversed(oids), "x"):
+            try:
+                found: object = hashlib.sha256(get(oid)).hexdigest()
+            except (ObjectMissing, ObjectCorrupt, ObjectRejected) as error:
+                found = type(error)
+            inside = oid[:2] == gone[:2]
+            assert found == (ObjectMissing if inside else wrong.get(oid, oid))
+    assert open_descriptors() == before
+
+
 def test_refreshing_an_absent_object_says_so(store):
     assert refresh_object(store.layout, GOOD) is False
     store.put(b"other")
