@@ -31,7 +31,7 @@ from tests.sim.postgres_server import programs, serving
 
 FEW, EDITS = 100, int(os.environ.get("KEL_EDITS", "10000"))
 OBJECTS, OBJECT_BYTES = 10_000, 32_768
-WRITERS, EACH = 8, 5
+WRITERS, EACH = 8, 10
 
 
 def measure(folder: Path) -> list[Row]:
@@ -64,11 +64,12 @@ def _commands(empty: Path, few: Path, large: Path) -> list[Row]:
     for words, peer, name, goal in (
         (["log", "-n", "20"], empty, "the same, empty ledger", 1.3),
         (["show", "40"], few, f"the same, {FEW} edits", None),
+        (["--version"], few, f"the same, {FEW} edits", None),
         (["status"], few, f"the same, {FEW} edits", None),
         (["diff", "HEAD~5", "HEAD"], few, f"the same, {FEW} edits", None),
         (["facts", "--search", "Person 7 "], few, f"the same, {FEW} edits", None),
     ):
-        ours, theirs = in_turns([partial(_kel, place, words) for place in (large, peer)], repeats=3)
+        ours, theirs = in_turns([partial(_kel, place, words) for place in (large, peer)], repeats=7)
         limit = 1000.0 if words[0] in ("log", "show") else None
         what = f"kel {' '.join(words)}, {EDITS:,} edits"
         found.append(
@@ -87,7 +88,7 @@ def _kel(ledger: Path, words: list[str]) -> None:
 def _appends(few: Path, large: Path) -> Row:
     """One more edit; each side grows by what is measured."""
     with Ledger.open(large) as big, Ledger.open(few) as small:
-        ours, theirs = in_turns([again(big), again(small)], repeats=100)
+        ours, theirs = in_turns([again(big), again(small)], repeats=200)
     what, peer = f"append at edit {EDITS:,}", f"append at edit {FEW}"
     return Row("ledger", what, ours * 1e3, "ms", peer, theirs * 1e3, goal=1.5)
 
