@@ -3,7 +3,6 @@
 import os
 import shutil
 import sqlite3
-from pathlib import Path
 
 import pytest
 from alembic import command
@@ -14,10 +13,7 @@ from ledger import db, schema
 from ledger.db import Database
 from ledger.errors import IntegrityFailure, SchemaTooOld, exit_code_of
 from ledger.models import METADATA
-from ledger.verify import verify_database
 from tests.sim.ledger_sample import full, select_all
-
-REFERENCE = Path(__file__).parents[1] / "reference"
 
 pytestmark = pytest.mark.promise("P11")
 
@@ -144,21 +140,6 @@ def test_an_older_schema_is_copied_aside_and_upgraded_when_opened(old):
     copy = old.with_name(f"ledger.db.before-{schema.CURRENT}-000")
     assert (rows_of(copy), schema_of(copy)) == (rows, shape)
     assert copy.stat().st_mode & 0o077 == 0
-
-
-def test_a_ledger_of_the_schema_before_the_indices_keeps_its_rows_and_verifies(tmp_path):
-    path = tmp_path / "ledger.db"
-    connection = sqlite3.connect(path)
-    connection.executescript((REFERENCE / "schema-0005" / "ledger.sql").read_text("utf-8"))
-    connection.close()
-    rows = rows_of(path)
-    database = Database.open(path)
-    assert rows_of(path) == rows
-    assert verify_database(database) == []
-    database.close()
-    names = {name for kind, name, _ in schema_of(path) if kind == "index"}
-    wanted = {"entry_version", "entry_op", "edit_subject", "edit_valid_until", "prediction_prompt"}
-    assert names >= {f"ix_{name}" for name in wanted}
 
 
 def test_a_second_copy_does_not_replace_the_first(old):

@@ -3,13 +3,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0005');
-CREATE TABLE attempt (
-	id INTEGER NOT NULL, 
-	"key" TEXT NOT NULL, 
-	at BIGINT NOT NULL, 
-	CONSTRAINT pk_attempt PRIMARY KEY (id)
-);
+INSERT INTO "alembic_version" VALUES('0003');
 CREATE TABLE base_tensor (
 	model_id INTEGER NOT NULL, 
 	parameter TEXT NOT NULL, 
@@ -43,15 +37,9 @@ CREATE TABLE batch (
 	CONSTRAINT fk_batch_model_id_model FOREIGN KEY(model_id) REFERENCES model (id) ON DELETE RESTRICT, 
 	CONSTRAINT fk_batch_oid_object FOREIGN KEY(oid) REFERENCES object (oid) ON DELETE RESTRICT
 );
-INSERT INTO "batch" VALUES(1,1,'595256effafaa959924140425e99a1e36d0e304f29d69533e5dab2134386dc4c','rome','[0]','{"lr":0.5}',-3,'{}','{}','ann','','2026-11-23T01:43:49.060500Z',2);
-INSERT INTO "batch" VALUES(2,1,'9d68558580593988c8fcee71eea1b81fc0eb4af2a9b493803bce35df10ecf5f1','rome','[0]','{"lr":0.5}',-3,'{}','{}','ann','','2026-11-23T01:43:49.103413Z',3);
-INSERT INTO "batch" VALUES(3,1,'c449bec580cb71f88403ec7c2510d7e4e74cff244b4b9167f58339f6ac86d783','rome','[0]','{"lr":0.5}',-3,'{}','{}','ann','','2026-11-23T01:43:49.150949Z',6);
-CREATE TABLE credential (
-	name TEXT NOT NULL, 
-	password_hash TEXT NOT NULL, 
-	changed_at BIGINT NOT NULL, 
-	CONSTRAINT pk_credential PRIMARY KEY (name)
-);
+INSERT INTO "batch" VALUES(1,1,'595256effafaa959924140425e99a1e36d0e304f29d69533e5dab2134386dc4c','rome','[0]','{"lr":0.5}',-3,'{}','{}','ann','','2026-11-23T04:23:41.550247Z',2);
+INSERT INTO "batch" VALUES(2,1,'9d68558580593988c8fcee71eea1b81fc0eb4af2a9b493803bce35df10ecf5f1','rome','[0]','{"lr":0.5}',-3,'{}','{}','ann','','2026-11-23T04:23:41.583728Z',3);
+INSERT INTO "batch" VALUES(3,1,'c449bec580cb71f88403ec7c2510d7e4e74cff244b4b9167f58339f6ac86d783','rome','[0]','{"lr":0.5}',-3,'{}','{}','ann','','2026-11-23T04:23:41.612412Z',6);
 CREATE TABLE edit (
 	id INTEGER NOT NULL, 
 	batch_id INTEGER NOT NULL, 
@@ -71,10 +59,10 @@ CREATE TABLE edit (
 	CONSTRAINT ck_edit_id CHECK (id >= 1), 
 	CONSTRAINT ck_edit_component CHECK (component >= 0)
 );
-INSERT INTO "edit" VALUES(1,1,0,'Rome','{} lies in','France','Italy','{"paraphrase":["where is Rome?"]}','en','123f1336c9d709f3e119db79694bb7f39ace815510b7d92f40f58d91dd748b17','2026-11-23T01:43:49.060500Z',2,NULL,NULL,NULL);
-INSERT INTO "edit" VALUES(2,2,0,'Oslo','{} lies in','France','Italy','{"paraphrase":["where is Oslo?"]}','en','3844ad2adfa9029651e07851c6826179a848d6daf8476157753bd5ea0bc2bde7','2026-11-23T01:43:49.103413Z',3,NULL,NULL,NULL);
-INSERT INTO "edit" VALUES(3,2,1,'Lima','{} lies in','France','Italy','{"paraphrase":["where is Lima?"]}','en','04cbe68ca666b4872add2cce91fae37b90b105cccb3c7730608e3a7a41fb8ff8','2026-11-23T01:43:49.103413Z',3,NULL,NULL,NULL);
-INSERT INTO "edit" VALUES(4,3,0,'Bern','{} lies in','France','Italy','{"paraphrase":["where is Bern?"]}','en','8955dad4e5d2c65cbb25ad24dd3654684bead3cd8eadb6809d11760285713d47','2026-11-23T01:43:49.150949Z',6,NULL,NULL,NULL);
+INSERT INTO "edit" VALUES(1,1,0,'Rome','{} lies in','France','Italy','{"paraphrase":["where is Rome?"]}','en','469b337bc878479bbfedc2d3a946eebda10b1eac7a27c6678a001893fee2c68f','2026-11-23T04:23:41.550247Z',2,NULL,NULL,NULL);
+INSERT INTO "edit" VALUES(2,2,0,'Oslo','{} lies in','France','Italy','{"paraphrase":["where is Oslo?"]}','en','36b8a62288008f9c8b373bfdba03ffdaf0d80ca6f32d3de97099e66aa5e3b942','2026-11-23T04:23:41.583728Z',3,NULL,NULL,NULL);
+INSERT INTO "edit" VALUES(3,2,1,'Lima','{} lies in','France','Italy','{"paraphrase":["where is Lima?"]}','en','1212fb032e192fc876cde1a7075a18ef8aed085c44a7a5100d3769e17612b442','2026-11-23T04:23:41.583728Z',3,'2020-01-01','2021-12-31','the registry');
+INSERT INTO "edit" VALUES(4,3,0,'Bern','{} lies in','France','Italy','{"paraphrase":["where is Bern?"]}','en','6d24b758fc5e5d1afdb00560649992d1edc330eea339230f9fecc702ed3e9531','2026-11-23T04:23:41.612412Z',6,NULL,NULL,NULL);
 CREATE TABLE entry (
 	seq INTEGER NOT NULL, 
 	version INTEGER NOT NULL, 
@@ -95,18 +83,18 @@ CREATE TABLE entry (
 	CONSTRAINT uq_entry_hash UNIQUE (hash), 
 	CONSTRAINT uq_entry_prev_hash UNIQUE (prev_hash)
 );
-INSERT INTO "entry" VALUES(1,0,'init','[]','{}','d1e70ff92aa7d0c6d9a1aa6e4be63e3c4f3b0bb323a249ada7aaed3cdfa195fd','{}','a0071dfb00f7da46e832f878a29971f365be52c939715eefbd910ca8268f809f','','','2026-11-23T01:43:49.012532Z','0000000000000000000000000000000000000000000000000000000000000000','fbb932452b9c43a085e75e3460728276f1ae377b7075b6965c92e8f81be8209a');
-INSERT INTO "entry" VALUES(2,1,'apply','[1]','{}','595b64994aac1bf031d758afa02ace349caf110e09154505d4758421792bba36','{"h.0.w":"595b64994aac1bf031d758afa02ace349caf110e09154505d4758421792bba36"}','87d52054a701bb3a4d201b6b28b45342e44bddfa67bcc11a8782443157b0575c','','','2026-11-23T01:43:49.060500Z','fbb932452b9c43a085e75e3460728276f1ae377b7075b6965c92e8f81be8209a','fe557c24112552344c082bbf6da259ea450645fb7188829e72292cf5d5eb63b5');
-INSERT INTO "entry" VALUES(3,2,'apply','[2,3]','{}','ffe0ad9f69dd763d6e835a57047812827b552a3fde58cdb791b7ae16b2427fbf','{"h.0.w":"ffe0ad9f69dd763d6e835a57047812827b552a3fde58cdb791b7ae16b2427fbf"}','41bec312c0da0f4c90e4795672afea9131a1149c9529cee3e8ccfaf7e83e96d7','','','2026-11-23T01:43:49.103413Z','fe557c24112552344c082bbf6da259ea450645fb7188829e72292cf5d5eb63b5','2a83384a3e6d79aecfc6c240e8ba9507a019cdd14c0412d14d735be277e26488');
-INSERT INTO "entry" VALUES(4,3,'revert','[1]','{}','6eb522c1b4fa6702fd1fe537c8a1d702e55f6cd96ef835b17b40deeba3cdddbf','{"h.0.w":"6eb522c1b4fa6702fd1fe537c8a1d702e55f6cd96ef835b17b40deeba3cdddbf"}','4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945','','','2026-11-23T01:43:49.119026Z','2a83384a3e6d79aecfc6c240e8ba9507a019cdd14c0412d14d735be277e26488','3d976c8c4098ad3250e4e469cf3c390f8364e49e8fc4e061ff282514088fcfc3');
-INSERT INTO "entry" VALUES(5,4,'reapply','[1]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945','','','2026-11-23T01:43:49.126967Z','3d976c8c4098ad3250e4e469cf3c390f8364e49e8fc4e061ff282514088fcfc3','1a68a3decb724674ca263570c0a863ae0e7e461c58e78d79d9728bfc3d7b431d');
-INSERT INTO "entry" VALUES(6,4,'reject','[4]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','780ae694f2eb07c3d90de76b05fe1c9427ddd7669e70bbe7bc625c7e092f95c5','','','2026-11-23T01:43:49.150949Z','1a68a3decb724674ca263570c0a863ae0e7e461c58e78d79d9728bfc3d7b431d','4e85635224d4133afc96ef7dfeefe01f630ed3c55365cf4fc440545fcbfbb8b2');
-INSERT INTO "entry" VALUES(7,4,'tag','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','ffb1decbee780eb89d1a60a19b9be11f9f8ace720d4fa21f53f4f74d836112a6','','','2026-11-23T01:43:49.162778Z','4e85635224d4133afc96ef7dfeefe01f630ed3c55365cf4fc440545fcbfbb8b2','1dc6ed7e857dd819ccdedc7e9aca72afd2b12ed38bc0d586849f8dd05411e90a');
-INSERT INTO "entry" VALUES(8,4,'stats','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','f84e18f8eb58f1c244ea0fa4e5529ec28b744916f6c54c81a8935c695fc7e255','','','2026-11-23T01:43:49.221695Z','1dc6ed7e857dd819ccdedc7e9aca72afd2b12ed38bc0d586849f8dd05411e90a','7e0b01a4345614d5462f6585fa749c5f2b83a67267017ddaa7dae3b154420c3b');
-INSERT INTO "entry" VALUES(9,4,'test','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','8acf37f3ca4a19c395abd40a89a140c160d0ad7b327cc5fbc9c60b2559eddad6','','','2026-11-23T01:43:49.230763Z','7e0b01a4345614d5462f6585fa749c5f2b83a67267017ddaa7dae3b154420c3b','98ae2a6a0f89d9cfe0906ad2aea988a9894efa306346de1f427b1980e1609388');
-INSERT INTO "entry" VALUES(10,4,'release','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','bd504ee0c622c7cb779f7709e317a5cdeeda77e52f0e04ab825cb1f32fc8dac7','','','2026-11-23T01:43:49.238693Z','98ae2a6a0f89d9cfe0906ad2aea988a9894efa306346de1f427b1980e1609388','74e4dd4280479db4f45ea70058c654867f4d9e3a7895d09385f9ec064776ca12');
-INSERT INTO "entry" VALUES(11,4,'user','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','2cfeeaa8d9a3a9b8b5ea916e7651a3cb2f2a4651f46324fc405e11fec3a21eec','ann','welcome','2026-11-23T01:43:49.246662Z','74e4dd4280479db4f45ea70058c654867f4d9e3a7895d09385f9ec064776ca12','ac04cf333f624847450b47d660c56c7a35601853e71e9863e6a48c57b67fefbb');
-INSERT INTO "entry" VALUES(12,4,'tag','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','e3f8dac60bec883c174daeb9b1d7408026b70524db543b27959de2d1ab8d551a','','','2026-11-23T01:43:49.254606Z','ac04cf333f624847450b47d660c56c7a35601853e71e9863e6a48c57b67fefbb','d149b62cd2381a42c0f3018c0aae95c44adc686b1ff7844aa50263fa28973f95');
+INSERT INTO "entry" VALUES(1,0,'init','[]','{}','d1e70ff92aa7d0c6d9a1aa6e4be63e3c4f3b0bb323a249ada7aaed3cdfa195fd','{}','c407124af3ab57dccb9b584a590d262e997902e4b716c82b2a22a63c9acb54a4','','','2026-11-23T04:23:41.510638Z','0000000000000000000000000000000000000000000000000000000000000000','6762b3cc09d7472428302ad32e45d4ea4d1b91a7930fc0c09e9c1dfa8682b96d');
+INSERT INTO "entry" VALUES(2,1,'apply','[1]','{}','595b64994aac1bf031d758afa02ace349caf110e09154505d4758421792bba36','{"h.0.w":"595b64994aac1bf031d758afa02ace349caf110e09154505d4758421792bba36"}','ef8dd7fcd75e3735560823b17e055115acb37633b6a47c6bf3d6c69712c52202','','','2026-11-23T04:23:41.550247Z','6762b3cc09d7472428302ad32e45d4ea4d1b91a7930fc0c09e9c1dfa8682b96d','a416d10655b776da13e65aa91e7cb2ea7844c9db778f18d4664c7e04e6173a60');
+INSERT INTO "entry" VALUES(3,2,'apply','[2,3]','{}','ffe0ad9f69dd763d6e835a57047812827b552a3fde58cdb791b7ae16b2427fbf','{"h.0.w":"ffe0ad9f69dd763d6e835a57047812827b552a3fde58cdb791b7ae16b2427fbf"}','a236140b5266d5eabe16dea298fd0ecf82fce9effc40f7f4711d191cd5a73538','','','2026-11-23T04:23:41.583728Z','a416d10655b776da13e65aa91e7cb2ea7844c9db778f18d4664c7e04e6173a60','1163bb4daec2eda8d1c27513b8c3cd9000ec3d47b1ea889d5a55aeddf2e04126');
+INSERT INTO "entry" VALUES(4,3,'revert','[1]','{}','6eb522c1b4fa6702fd1fe537c8a1d702e55f6cd96ef835b17b40deeba3cdddbf','{"h.0.w":"6eb522c1b4fa6702fd1fe537c8a1d702e55f6cd96ef835b17b40deeba3cdddbf"}','4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945','','','2026-11-23T04:23:41.595049Z','1163bb4daec2eda8d1c27513b8c3cd9000ec3d47b1ea889d5a55aeddf2e04126','554ba0395e706d7f0f3e5c918ec3a0556f1b5a1f9dc1175ddaf13a5c0c622e99');
+INSERT INTO "entry" VALUES(5,4,'reapply','[1]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945','','','2026-11-23T04:23:41.601452Z','554ba0395e706d7f0f3e5c918ec3a0556f1b5a1f9dc1175ddaf13a5c0c622e99','4118988141f52f0246910789dd9a5528a3249f02891ce20c394a9bf48c4fcd71');
+INSERT INTO "entry" VALUES(6,4,'reject','[4]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','a4021426b6c85dd14529f1a87973c62f0beeb08fc4a7447683ee0d5e56adc35b','','','2026-11-23T04:23:41.612412Z','4118988141f52f0246910789dd9a5528a3249f02891ce20c394a9bf48c4fcd71','bd74a28de69daa4af79aab626a3f7a876a6a356c5b8c444f3b8a7ed9b5b6a155');
+INSERT INTO "entry" VALUES(7,4,'tag','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','ffb1decbee780eb89d1a60a19b9be11f9f8ace720d4fa21f53f4f74d836112a6','','','2026-11-23T04:23:41.627818Z','bd74a28de69daa4af79aab626a3f7a876a6a356c5b8c444f3b8a7ed9b5b6a155','17afa2a7a33dc737c6fcbefa0ce8b8133e1bb5ddad0d8d7b00e22d46efeaf6c7');
+INSERT INTO "entry" VALUES(8,4,'stats','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','fa34c97adb8fce9be58e6b9e0783115bb8cda9b9472badd51f2b2e32e97cebf3','','','2026-11-23T04:23:41.651544Z','17afa2a7a33dc737c6fcbefa0ce8b8133e1bb5ddad0d8d7b00e22d46efeaf6c7','1b6d16f065c743dbcd1737f432db8154edfaf4085a5c9a077560c52123aa2ec7');
+INSERT INTO "entry" VALUES(9,4,'test','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','8acf37f3ca4a19c395abd40a89a140c160d0ad7b327cc5fbc9c60b2559eddad6','','','2026-11-23T04:23:41.666718Z','1b6d16f065c743dbcd1737f432db8154edfaf4085a5c9a077560c52123aa2ec7','0c6600a641c82f3a0788d7e37c8d925880b59bb862a03bfb01e6fb44050212f1');
+INSERT INTO "entry" VALUES(10,4,'release','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','00b968ebbca90ac8c8448c64194bebe7ac5f8d2ae72f09cf72e3bd249f2230a9','','','2026-11-23T04:23:41.670981Z','0c6600a641c82f3a0788d7e37c8d925880b59bb862a03bfb01e6fb44050212f1','e506304a2594815827d01d5f5ed28c9cf781e3822de737d0bcdea43999c49808');
+INSERT INTO "entry" VALUES(11,4,'user','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','a09d42d93d4b064268f607f0beac66b78ffda357d781d401baebdd0162168808','ann','welcome','2026-11-23T04:23:41.678296Z','e506304a2594815827d01d5f5ed28c9cf781e3822de737d0bcdea43999c49808','796b05681bd7e2b926a11e8ec9b38dbd4d13bef463cde7766e0b57092ca96346');
+INSERT INTO "entry" VALUES(12,4,'tag','[]','{}','64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af','{"h.0.w":"64bb1ede3cfb4632074a6dad93787350fc38f0aaf7f7b1f4fc399f8bf61969af"}','e3f8dac60bec883c174daeb9b1d7408026b70524db543b27959de2d1ab8d551a','','','2026-11-23T04:23:41.683348Z','796b05681bd7e2b926a11e8ec9b38dbd4d13bef463cde7766e0b57092ca96346','50598bb6ec078fd2ab1a2eb6cab21314f87b877c1adcbae16e487edfdfa799f2');
 CREATE TABLE measurement (
 	id INTEGER NOT NULL, 
 	version INTEGER NOT NULL, 
@@ -139,7 +127,7 @@ CREATE TABLE model (
 	CONSTRAINT pk_model PRIMARY KEY (id), 
 	CONSTRAINT fk_model_entry_seq_entry FOREIGN KEY(entry_seq) REFERENCES entry (seq) ON DELETE RESTRICT
 );
-INSERT INTO "model" VALUES(1,'org/tiny','0000000000000000000000000000000000000000','models/tiny','F32','cpu','gpt2','cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2','{"files":{"model.safetensors":["cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2",123]},"seed":0}','2026-11-23T01:43:49.012532Z',1);
+INSERT INTO "model" VALUES(1,'org/tiny','0000000000000000000000000000000000000000','models/tiny','F32','cpu','gpt2','cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2','{"files":{"model.safetensors":["cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2",123]},"seed":0}','2026-11-23T04:23:41.510638Z',1);
 CREATE TABLE object (
 	oid TEXT NOT NULL, 
 	kind TEXT NOT NULL, 
@@ -150,12 +138,12 @@ CREATE TABLE object (
 	CONSTRAINT fk_object_entry_seq_entry FOREIGN KEY(entry_seq) REFERENCES entry (seq) ON DELETE RESTRICT, 
 	CONSTRAINT ck_object_size CHECK (size >= 0)
 );
-INSERT INTO "object" VALUES('595256effafaa959924140425e99a1e36d0e304f29d69533e5dab2134386dc4c','delta',10,'2026-11-23T01:43:49.060500Z',2);
-INSERT INTO "object" VALUES('9d68558580593988c8fcee71eea1b81fc0eb4af2a9b493803bce35df10ecf5f1','delta',15,'2026-11-23T01:43:49.103413Z',3);
-INSERT INTO "object" VALUES('c449bec580cb71f88403ec7c2510d7e4e74cff244b4b9167f58339f6ac86d783','delta',10,'2026-11-23T01:43:49.150949Z',6);
-INSERT INTO "object" VALUES('72110207b6499adb0ff6cdd294688fbead12ad866c34159f23e0b3e81d369b94','moment',6,'2026-11-23T01:43:49.221695Z',8);
-INSERT INTO "object" VALUES('41a093100bbbb59e31dcc91a581495871ac485e07deda57bf878353cc5aae6db','factor',6,'2026-11-23T01:43:49.221695Z',8);
-INSERT INTO "object" VALUES('091e16574609fd16d8501ef2f4f9ac8c55f07c1126802de29f21f035cb1efdae','moment',8,'2026-11-23T01:43:49.221695Z',8);
+INSERT INTO "object" VALUES('595256effafaa959924140425e99a1e36d0e304f29d69533e5dab2134386dc4c','delta',10,'2026-11-23T04:23:41.550247Z',2);
+INSERT INTO "object" VALUES('9d68558580593988c8fcee71eea1b81fc0eb4af2a9b493803bce35df10ecf5f1','delta',15,'2026-11-23T04:23:41.583728Z',3);
+INSERT INTO "object" VALUES('c449bec580cb71f88403ec7c2510d7e4e74cff244b4b9167f58339f6ac86d783','delta',10,'2026-11-23T04:23:41.612412Z',6);
+INSERT INTO "object" VALUES('72110207b6499adb0ff6cdd294688fbead12ad866c34159f23e0b3e81d369b94','moment',6,'2026-11-23T04:23:41.651544Z',8);
+INSERT INTO "object" VALUES('41a093100bbbb59e31dcc91a581495871ac485e07deda57bf878353cc5aae6db','factor',6,'2026-11-23T04:23:41.651544Z',8);
+INSERT INTO "object" VALUES('091e16574609fd16d8501ef2f4f9ac8c55f07c1126802de29f21f035cb1efdae','moment',8,'2026-11-23T04:23:41.651544Z',8);
 CREATE TABLE prediction (
 	id INTEGER NOT NULL, 
 	model_id INTEGER NOT NULL, 
@@ -170,17 +158,6 @@ CREATE TABLE prediction (
 );
 INSERT INTO "prediction" VALUES(1,1,'p1','a','yes','{"logit":1.5}',9);
 INSERT INTO "prediction" VALUES(2,1,'p1','b','yes','{"logit":1.5}',9);
-CREATE TABLE proposal (
-	id TEXT NOT NULL, 
-	kind TEXT NOT NULL, 
-	body TEXT NOT NULL, 
-	digest TEXT NOT NULL, 
-	proposer TEXT NOT NULL, 
-	created_at BIGINT NOT NULL, 
-	expires_at BIGINT NOT NULL, 
-	state TEXT NOT NULL, 
-	CONSTRAINT pk_proposal PRIMARY KEY (id)
-);
 CREATE TABLE release (
 	id INTEGER NOT NULL, 
 	version INTEGER NOT NULL, 
@@ -193,15 +170,8 @@ CREATE TABLE release (
 	CONSTRAINT pk_release PRIMARY KEY (id), 
 	CONSTRAINT fk_release_entry_seq_entry FOREIGN KEY(entry_seq) REFERENCES entry (seq) ON DELETE RESTRICT
 );
-INSERT INTO "release" VALUES(1,1,'adapter','org/out','{"files":[]}','cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2','2026-11-23T01:43:49.238693Z',10);
-INSERT INTO "release" VALUES(2,2,'adapter','org/out','{"files":[]}','cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2','2026-11-23T01:43:49.238693Z',10);
-CREATE TABLE session (
-	id TEXT NOT NULL, 
-	name TEXT NOT NULL, 
-	created_at BIGINT NOT NULL, 
-	seen_at BIGINT NOT NULL, 
-	CONSTRAINT pk_session PRIMARY KEY (id)
-);
+INSERT INTO "release" VALUES(1,1,'adapter','org/out','{"files":[]}','cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2','2026-11-23T04:23:41.670981Z',10);
+INSERT INTO "release" VALUES(2,2,'adapter','org/out','{"files":[]}','cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2','2026-11-23T04:23:41.670981Z',10);
 CREATE TABLE stats (
 	id INTEGER NOT NULL, 
 	base_digest TEXT NOT NULL, 
@@ -231,14 +201,6 @@ CREATE TABLE tag (
 INSERT INTO "tag" VALUES(1,'v-one',1,7);
 INSERT INTO "tag" VALUES(2,'v-one',NULL,12);
 INSERT INTO "tag" VALUES(3,'v-two',4,12);
-CREATE TABLE token (
-	id TEXT NOT NULL, 
-	name TEXT NOT NULL, 
-	label TEXT NOT NULL, 
-	scope TEXT NOT NULL, 
-	created_at BIGINT NOT NULL, expires_at BIGINT, 
-	CONSTRAINT pk_token PRIMARY KEY (id)
-);
 CREATE TABLE user (
 	id INTEGER NOT NULL, 
 	name TEXT NOT NULL, 
@@ -249,8 +211,8 @@ CREATE TABLE user (
 	CONSTRAINT pk_user PRIMARY KEY (id), 
 	CONSTRAINT fk_user_entry_seq_entry FOREIGN KEY(entry_seq) REFERENCES entry (seq) ON DELETE RESTRICT
 );
-INSERT INTO "user" VALUES(1,'ann','editor','scrypt$secret','2026-11-23T01:43:49.246662Z',11);
-INSERT INTO "user" VALUES(2,'bob','editor','scrypt$secret','2026-11-23T01:43:49.246662Z',11);
+INSERT INTO "user" VALUES(1,'ann','editor','scrypt$secret','2026-11-23T04:23:41.678296Z',11);
+INSERT INTO "user" VALUES(2,'bob','editor','scrypt$secret','2026-11-23T04:23:41.678296Z',11);
 CREATE INDEX ix_tag_name ON tag (name);
 CREATE INDEX ix_edit_hash ON edit (hash);
 CREATE INDEX ix_edit_batch_id ON edit (batch_id);
@@ -296,7 +258,4 @@ CREATE TRIGGER release_no_replace BEFORE INSERT ON "release" WHEN EXISTS (SELECT
 CREATE TRIGGER user_no_update BEFORE UPDATE ON "user" BEGIN SELECT RAISE(ABORT, 'table user is append-only'); END;
 CREATE TRIGGER user_no_delete BEFORE DELETE ON "user" BEGIN SELECT RAISE(ABORT, 'table user is append-only'); END;
 CREATE TRIGGER user_no_replace BEFORE INSERT ON "user" WHEN EXISTS (SELECT 1 FROM "user" WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, 'table user is append-only'); END;
-CREATE INDEX ix_session_name ON session (name);
-CREATE INDEX ix_token_name ON token (name);
-CREATE INDEX ix_attempt_key ON attempt ("key");
 COMMIT;
