@@ -116,11 +116,12 @@ def wanted(ledger: Ledger, parameter: str, active: tuple[int, ...]) -> hand.Bits
         change = decode_delta(ledger.store.get(str(batch.oid))).parameters.get(parameter)
         alone = len(ledger.journal.edits_of_batch(batch.id)) == 1
         if change is not None:
-            updates.append(change if alone else _column(change, edit.component))
+            updates.append(change if alone else column(change, edit.component))
     return hand.fold(hand.bits_of(base), entry.dtype, updates, transposed=versions.transposed)
 
 
-def _column(change: ParameterDelta, place: int) -> LowRank:
+def column(change: ParameterDelta, place: int) -> LowRank:
+    """What one fact of a batch adds."""
     assert isinstance(change, LowRank)
     return LowRank(
         change.u[:, place : place + 1].contiguous(), change.v[place : place + 1].contiguous()

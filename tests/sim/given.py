@@ -12,7 +12,7 @@ history is repeated from the numbers of its steps.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -36,36 +36,47 @@ class Given:
         self.ledger = ledger or Ledger.open(folder, author="ann")
 
     @classmethod
-    def made(cls, place: Path) -> Given:
+    def made(cls, place: Path, database: str | None = None) -> Given:
         """A new ledger in `place`/ledger on a base in `place`/base."""
         place.mkdir(parents=True, exist_ok=True)
         generator = torch.Generator().manual_seed(0)
         tensors = {name: torch.randn(SHAPE, generator=generator) for name in NAMES}
         base = plain_base(place / "base", tensors, "llama")
-        return cls(base, place / "ledger", start(place / "ledger", base))
+        return cls(base, place / "ledger", start(place / "ledger", base, database=database))
 
-    def apply(self, seed: int, facts: int = 1, both: bool = False) -> tuple[int, ...]:
-        """A batch on one matrix, or on both."""
-        names = NAMES if both else (NAMES[seed % len(NAMES)],)
-        return apply(self.ledger, {n: update(seed, n, facts) for n in names}, facts)
+    def apply(
+        self,
+        seed: int,
+        facts: int = 1,
+        both: bool = False,
+        tensors: Mapping[str, str] | None = None,
+    ) -> tuple[int, ...]:
+        """A batch on one matrix, or on both; `tensors` as for `delta_ledger.apply`."""
+        return apply(self.ledger, drawn(seed, facts, both), facts, tensors=tensors)
 
     def reopen(self) -> None:
         """What another process would see."""
         self.ledger.close()
         self.ledger = Ledger.open(self.folder, author="ann")
 
+    def sound(self) -> None:
+        """It verifies."""
+        assert [found for found in self.ledger.verify() if found.severity != "info"] == []
+
     def check(self) -> None:
         """It verifies, and the head has the digests of the fold by hand."""
-        assert [found for found in self.ledger.verify() if found.severity != "info"] == []
+        self.sound()
         journal = self.ledger.journal
         active, head = journal.history().active(), journal.last_entry()
         for name, sha in head.tensors.items():
             assert hand.digest(wanted(self.ledger, name, active), "F32") == sha
 
 
-def update(seed: int, name: str, rank: int) -> LowRank:
-    """The change that a number stands for."""
-    return random_update(seed * len(NAMES) + NAMES.index(name), SHAPE, rank=rank)
+def drawn(seed: int, facts: int, both: bool) -> dict[str, LowRank]:
+    """The changes that a number stands for, of one matrix or of both."""
+    names = NAMES if both else (NAMES[seed % len(NAMES)],)
+    first = seed * len(NAMES)
+    return {n: random_update(first + NAMES.index(n), SHAPE, rank=facts) for n in names}
 
 
 @contextmanager

@@ -86,10 +86,7 @@ class Sample:
     @classmethod
     def copied(cls, template: Path, folder: Path, new_place: Places = None) -> Self:
         """A copy of a closed ledger, open."""
-        shutil.copytree(template, folder, dirs_exist_ok=True)
-        if new_place is not None:
-            address = LedgerFolder(folder).address
-            address.write_text(new_place(like=urlsplit(address.read_text()).path[1:]))
+        copy_ledger(template, folder, new_place)
         return cls.open(folder)
 
     def put(self, data: bytes, kind: str = "delta") -> ObjectRecord:
@@ -117,6 +114,19 @@ class Sample:
 
     def close(self) -> None:
         self.database.close()
+
+
+def copy_ledger(template: Path, folder: Path, new_place: Places = None) -> None:
+    """Copy a closed ledger; one on a server with its database."""
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    if new_place is not None:
+        address = LedgerFolder(folder).address
+        address.write_text(new_place(like=database_of(address.read_text())))
+
+
+def database_of(url: str) -> str:
+    """The name of the database in an address."""
+    return urlsplit(url).path[1:]
 
 
 def fact(subject: str, component: int = 0) -> EditRecord:

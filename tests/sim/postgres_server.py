@@ -55,6 +55,10 @@ class Server:
         self.execute(f'CREATE DATABASE {name} TEMPLATE "{like}"')
         return self.url(name)
 
+    def drop(self, database: str) -> None:
+        """Remove a database; whoever is connected to it is cut off."""
+        self.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement as the owner."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
