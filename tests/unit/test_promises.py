@@ -97,6 +97,23 @@ def test_the_table_counts_each_test_once_and_takes_figures_of_those_that_passed(
     assert sum(ledger.files.values()) == 4
 
 
+def test_of_values_the_largest_is_told():
+    ledger = promises.Ledger()
+    for value in (2e-7, 3.4e-6, 0.0):
+        ledger.add(report("passed", "call", ("figure", ("P30", "worst {}", value))))
+    (row,) = [row for row in ledger.rows() if row.startswith("| P30 ")]
+    assert "| worst 3e-06 |" in row
+
+
+def test_a_test_counts_as_guarded_unless_its_end_was_an_error():
+    stats: dict[str, list[Any]] = {
+        "passed": [SimpleNamespace(nodeid=name) for name in ("a", "b", "c")],
+        "error": [SimpleNamespace(nodeid="b")],
+    }
+    assert promises.under_guard(stats) == 2
+    assert promises.under_guard({}) == 0
+
+
 def watch(ran: int, **changes: Any) -> promises.Watch:
     option = {"markexpr": "not slow", "keyword": "", "collectonly": False, "maxfail": 0, **changes}
     source = pytest.Config.ArgsSource.TESTPATHS
