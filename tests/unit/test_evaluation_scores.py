@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,7 @@ from ledger.evaluation.scored import (
 from ledger.evaluation.scoring import Prediction, Question, next_logits, text_surprises
 from ledger.running import _comparable
 from tests.contract.tiny import REQUEST, TEXTS, tiny_llama
+from tests.unit.test_metrics_by_hand import ROWS
 
 pytestmark = pytest.mark.promise("P31")
 
@@ -90,8 +92,11 @@ def record(tmp_path: Path) -> Record:
         ("  \n ", []),
     ],
 )
-def test_a_text_falls_into_words_and_marks(text: str, expected: list[str]) -> None:
+def test_a_text_falls_into_words_and_marks(
+    text: str, expected: list[str], figure: Callable[..., None]
+) -> None:
     assert words(text) == expected
+    figure("P31", ROWS, 1)
 
 
 def test_entropy_is_that_of_the_frequencies() -> None:
@@ -120,12 +125,13 @@ def test_entropy_is_that_of_the_frequencies() -> None:
     ],
 )
 def test_how_a_free_answer_can_be_right(
-    answer: str, begins: bool, normalised: bool, exact: bool
+    answer: str, begins: bool, normalised: bool, exact: bool, figure: Callable[..., None]
 ) -> None:
     accepted = ("Rome", "Paris")
     assert BeginsWith()("Where?", accepted, answer) is begins
     assert NormalisedMatch()("Where?", accepted, answer) is normalised
     assert exactly(answer, "Paris") is exact
+    figure("P31", ROWS, 1)
 
 
 def test_judges_of_different_kinds_have_different_names() -> None:

@@ -12,6 +12,7 @@ from ledger.evaluation.metrics import harmonic, margin, preferred, token_accurac
 from ledger.evaluation.scoring import Question, surprises
 from tests.contract.harness import target_loss
 from tests.contract.tiny import OTHER, REQUEST, tiny_llama
+from tests.unit.test_metrics_by_hand import ROWS
 
 pytestmark = pytest.mark.promise("P31")
 
@@ -35,10 +36,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> EditableModel:
     ids=["wanted", "other", "tie", "four", "none"],
 )
 def test_two_answers_are_compared_by_their_probability(
-    pairs: Sequence[tuple[float, float]], share: float | None, difference: float | None
+    pairs: Sequence[tuple[float, float]],
+    share: float | None,
+    difference: float | None,
+    figure: Callable[..., None],
 ) -> None:
     assert preferred(pairs) == share
     assert margin(pairs) == (None if difference is None else pytest.approx(difference))
+    figure("P31", ROWS, 1)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +51,10 @@ def test_two_answers_are_compared_by_their_probability(
     [([1.0, 1.0, 1.0], 1.0), ([1.0, 0.5], 2 / 3), ([1.0, 0.0, 1.0], 0.0), ([0.3], 0.3), ([], None)],
 )
 def test_one_bad_share_spoils_the_harmonic_mean(
-    values: Sequence[float], expected: float | None
+    values: Sequence[float], expected: float | None, figure: Callable[..., None]
 ) -> None:
     assert harmonic(values) == (None if expected is None else pytest.approx(expected))
+    figure("P31", ROWS, 1)
 
 
 @pytest.mark.parametrize(
