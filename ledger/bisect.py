@@ -7,9 +7,10 @@ Rules: the versions between a good and a bad one are those of the bad one's line
 searched along its own versions, and the good one must lie there. A version is good where the
 model's answer to the prompt is that of the good version (or begins with the text that is expected),
 or where a command ends with 0 for its folder: 125 skips the version, 1 to 124 and 126, 127 are bad,
-anything else stops, as with `git bisect run`. The command is split as a shell would, and no shell
-runs it. After the search, a few untried versions are tried on both sides: a bad one before or a
-good one after the break means that the answer changed more than once.
+anything else stops, as with `git bisect run`. The command is split as a shell would, no shell runs
+it, and the token for the Hub is not in its environment. After the search, a few untried versions
+are tried on both sides: a bad one before or a good one after the break means that the answer
+changed more than once.
 
     found = bisect(workspace, "Ada was born in", good=3, bad=40, expect="London")
     found.first_bad, found.edits, found.monotone
@@ -17,6 +18,7 @@ good one after the break means that the answer changed more than once.
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import tempfile
@@ -35,6 +37,7 @@ from ledger.workspace import Workspace
 SKIP, _MOST_BAD = 125, 127
 _CHECKS = 3  # versions tried on each side of the break, to see whether it is the only one
 _TOKENS = 16
+_SECRET = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # a folder is judged without the Hub
 Progress = Callable[[str, float], None] | None
 
 
@@ -225,9 +228,14 @@ def _ran(workspace: Workspace, command: list[str], version: int) -> BisectStep:
         target = Path(scratch) / f"v{version}"
         plan = workspace.versions.plan(workspace.journal.history().active(version))
         export_plan(workspace, version, plan, target)
+        environment = {name: text for name, text in os.environ.items() if name not in _SECRET}
         try:
             done = subprocess.run(  # noqa: S603 - the user's own command, and no shell
-                [*command, str(target)], check=False, stdin=subprocess.DEVNULL, stdout=2
+                [*command, str(target)],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                env=environment,
             )
         except OSError as error:
             raise EditorFailure(f"{command[0]} cannot be run: {error.strerror}") from error
