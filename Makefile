@@ -26,8 +26,9 @@ demo: $(STAMP)  ## the main job, told step by step, on the embedded model
 serve: $(STAMP)  ## the application in the browser, on the embedded model
 	$(VENV)/bin/kel serve --demo
 
-test: $(STAMP)  ## the fast tier
+test: $(STAMP)  ## the fast tier; then, on PostgreSQL, what asks the database most
 	$(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
+	KEL_TEST_DATABASE=postgresql $(PYTHON) -m pytest -m "not slow and not nightly" -n 2 --dist loadfile
 
 lowest:  ## what touches other packages, with the oldest versions that pyproject.toml allows (torch brings 4 GB along)
 	python3 -m venv $(LOWEST)
@@ -50,8 +51,9 @@ docs: $(STAMP)  ## rewrite the generated documents
 bench: $(STAMP)  ## ratios, measured here
 	OMP_NUM_THREADS=2 $(PYTHON) -m bench
 
-nightly: $(STAMP)  ## every tier; what ran, what was skipped and why, and the table of docs/reliability.md
+nightly: $(STAMP)  ## every tier, and every ledger on PostgreSQL too; what ran, what was skipped and why, and the table of docs/reliability.md
 	KEL_TIER=nightly $(PYTHON) -m pytest -n 2 --dist loadfile --durations=20
+	KEL_TEST_DATABASE=postgresql $(PYTHON) -m pytest -m "not slow" -n 2 --dist loadfile
 
 demo-model: $(STAMP)  ## train the embedded models from nothing (under 40 minutes on 2 cores)
 	OMP_NUM_THREADS=2 $(PYTHON) -m ledger.demo.build

@@ -25,14 +25,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from editors.requests import Probe
 from ledger.errors import EditorFailure, InvalidInput
 from ledger.evaluation.metrics import answers_with
-from ledger.export import export_plan
 from ledger.inspection import fact_line
 from ledger.lines import Lines
-from ledger.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ledger.workspace import Workspace
 
 SKIP, _MOST_BAD = 125, 127
 _CHECKS = 3  # versions tried on each side of the break, to see whether it is the only one
@@ -224,6 +226,8 @@ def _command(run: str) -> list[str]:
 
 def _ran(workspace: Workspace, command: list[str], version: int) -> BisectStep:
     """The verdict of a command on a version's folder, which it is given as its last argument."""
+    from ledger.export import export_plan
+
     with tempfile.TemporaryDirectory(prefix="kel-bisect-") as scratch:
         target = Path(scratch) / f"v{version}"
         plan = workspace.versions.plan(workspace.journal.history().active(version))

@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.databases import database_kind
 from tests.promise_list import PROMISES, Promise
 
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
@@ -29,7 +30,12 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 NAMES = tuple(PROMISES)
 PROMISE, FIGURE = "promise", "figure"
 # A whole run of a tier has at least so many tests: one that finds fewer has lost some.
-FLOORS = {"not slow": 6700, "": 6900}
+FLOORS = {
+    ("sqlite", "not slow"): 6700,
+    ("sqlite", ""): 6900,
+    ("postgresql", "not slow and not nightly"): 300,
+    ("postgresql", "not slow"): 700,
+}
 
 
 class Ledger:
@@ -146,7 +152,7 @@ class Watch:
         """Says so if a whole run had fewer tests than it should; else nothing."""
         option = self.config.option
         whole = self.config.args_source is pytest.Config.ArgsSource.TESTPATHS
-        floor = FLOORS.get(option.markexpr, 0)
+        floor = FLOORS.get((database_kind(), option.markexpr), 0)
         if not whole or option.keyword or option.collectonly or option.maxfail:
             return ""
         ran = sum(self.ledger.files.values())

@@ -6,7 +6,6 @@ what is asserted is what is on the page, and at the end what is in the ledger.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from ledger.access import passwords
 from tests.browser import sample
 from tests.browser.chromium import Screen, chromium, program
 from tests.browser.sample import BORN, RIGHT, WORK, asked, other
+from tests.sim.places import ask
 from tests.sim.web_server import served
 
 pytestmark = pytest.mark.browser
@@ -80,8 +80,7 @@ def screens(browser: Browser, url: str, place: Path) -> Iterator[Any]:
         made.append(Screen(browser, url, **how))
         return made[-1]
 
-    with sqlite3.connect(place / "ledger.db") as connection:
-        connection.execute("DELETE FROM attempt")  # what other tests failed at does not count
+    ask(place, "DELETE FROM attempt")  # what other tests failed at does not count
     yield screen
     for one in made:
         one.close()
@@ -254,8 +253,7 @@ def test_a_proposal_that_expired_can_be_made_again(screens, place):
     page = proposed(screen, BORN[7])
     old = page.url
     before = status(place)
-    with sqlite3.connect(place / "ledger.db") as connection:
-        connection.execute("UPDATE proposal SET expires_at = 1")
+    ask(place, "UPDATE proposal SET expires_at = 1")
     screen.confirm("ed", RIGHT)
     expect(page.get_by_role("alert")).to_have_text("This proposal can no longer be used.")
     page.get_by_role("button", name="Make it again").click()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from gc import collect
+from gc import collect, freeze, unfreeze
 from pathlib import Path
 
 import pytest
@@ -82,8 +82,12 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
 
 @pytest.fixture(autouse=True)
 def _quick() -> Iterator[None]:
+    """With what is loaded by now set aside: only what a test leaves behind is looked for."""
+    collect()
+    freeze()
     with quick_disk():
         yield
+    unfreeze()
 
 
 @pytest.mark.parametrize(("verb", "names", "forever"), CASES)

@@ -14,8 +14,6 @@ import contextlib
 import hashlib
 import io
 import json
-import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -25,6 +23,7 @@ from typing import Any
 
 import cli
 from cli.main import main
+from tests.sim.places import address, copied, rows  # noqa: F401
 
 ROOT = Path(cli.__file__).parents[1]
 # Two steps on a tiny model of random weights: quick, and any outcome will do.
@@ -87,33 +86,22 @@ class Kel:
 
 
 def picture(folder: Path | None) -> dict[str, str]:
-    """The sha256 of every file of a closed ledger; what can be made again (`cache`) is left out."""
+    """The sha256 of every file of a closed ledger, and of its rows on a server.
+
+    What can be made again (`cache`) is left out.
+    """
     assert folder is not None
-    return {
+    there = "".join(rows(folder)) if address(folder) else ""
+    return {"rows": hashlib.sha256(there.encode()).hexdigest()} | {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "cache" not in path.parts and not path.name.endswith(("-wal", "-shm"))
     }
 
 
-def rows(folder: Path) -> list[str]:
-    """Every row and every statement of the schema, of a ledger that may be open."""
-    connection = sqlite3.connect(folder / "ledger.db")
-    try:
-        return list(connection.iterdump())
-    finally:
-        connection.close()
-
-
 def objects(folder: Path) -> dict[str, bytes]:
     """Every object by name."""
     return {path.name: path.read_bytes() for path in sorted((folder / "objects").glob("*/*"))}
-
-
-def copied(ledger: Path, folder: Path) -> Path:
-    """A copy of a closed ledger; it stands on the same base."""
-    shutil.copytree(ledger, folder)
-    return folder
 
 
 def write_lines(path: Path, records: Iterable[object]) -> Path:

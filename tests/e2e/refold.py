@@ -10,23 +10,24 @@ import sys
 from pathlib import Path
 
 from tests.reference import formats_reference as page
+from tests.sim.places import tables
 
 PROGRAM = ("store", "editors", "ledger", "cli", "torch")
 
 
 def refolded(root: Path, version: int) -> str:
     """Fold a version whose edits are alone in their batches."""
-    tables = page.read_tables(root / "ledger.db")
-    (model,) = tables["model"]
+    rows = tables(root)
+    (model,) = rows["model"]
     base = Path(model["path"])
     stored = {}
     for path in sorted(base.glob("*.safetensors")):
         stored.update(page.read_file(path.read_bytes())[0])
-    keys = {row["parameter"]: row["checkpoint_key"] for row in tables["base_tensor"]}
-    batches = {row["id"]: row for row in tables["batch"]}
-    edits = {row["id"]: row for row in tables["edit"]}
+    keys = {row["parameter"]: row["checkpoint_key"] for row in rows["base_tensor"]}
+    batches = {row["id"]: row for row in rows["batch"]}
+    edits = {row["id"]: row for row in rows["edit"]}
     added: dict[str, list[page.Array]] = {}
-    for edit in page.active(tables["entry"], version):
+    for edit in page.active(rows["entry"], version):
         oid = batches[edits[edit]["batch_id"]]["oid"]
         arrays, _ = page.read_object((root / "objects" / oid[:2] / oid[2:]).read_bytes())
         for name in sorted({full.rpartition(".")[0] for full in arrays}):

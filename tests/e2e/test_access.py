@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from ledger.errors import (
     UnknownRevision,
 )
 from tests.e2e.harness import Kel, rows
+from tests.sim.places import ask
 
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 RIGHT = "correct horse"
@@ -70,9 +72,11 @@ def access(ledger: Path, clean: None, clock: Clock, passwords: Counted):
         yield found
 
 
-def again(access: Access, clock: Clock, ledger: Path) -> Access:
+@contextmanager
+def again(clock: Clock, ledger: Path) -> Iterator[Access]:
     """The same after a restart."""
-    return Access(Ledger.open(ledger).journal, passwords=Passwords(CHEAP), clock=clock)
+    with Ledger.open(ledger) as opened:
+        yield Access(opened.journal, passwords=Passwords(CHEAP), clock=clock)
 
 
 # --- accounts -----------------------------------------------------------------------------------
@@ -87,7 +91,7 @@ def test_an_account_has_a_role_and_a_password_that_the_history_never_holds(acces
     lines = rows(ledger)
     hashes = [line for line in lines if "$argon2id$" in line]
     assert len(hashes) == 1
-    assert 'INSERT INTO "credential"' in hashes[0]
+    assert hashes[0].startswith(('INSERT INTO "credential"', "credential "))
     assert all(RIGHT not in line for line in lines)
     with Ledger.open(ledger) as opened:
         assert opened.verify() == []
@@ -175,8 +179,8 @@ def test_a_thousand_guesses_are_five_looks(access, passwords, clock, ledger):
     with pytest.raises(TooManyAttempts) as caught:
         access.sign_in("ada", RIGHT, address="10.0.0.9")
     assert caught.value.seconds == limits.WAIT
-    with pytest.raises(TooManyAttempts):
-        again(access, clock, ledger).sign_in("ada", RIGHT, address="10.0.0.9")
+    with again(clock, ledger) as later, pytest.raises(TooManyAttempts):
+        later.sign_in("ada", RIGHT, address="10.0.0.9")
     clock.now += limits.WAIT
     assert access.sign_in("ada", RIGHT, address="10.0.0.9") == "editor"
 
@@ -343,9 +347,10 @@ def test_a_proposal_is_used_once(access, ledger, clock):
     with pytest.raises(ProposalGone, match="not the proposal"):
         access.proposals.take(pending.id, "0" * 64)
     assert access.proposals.take(pending.id, pending.digest).body == BODY
-    for again_ in (access.proposals, again(access, clock, ledger).proposals):
-        with pytest.raises(ProposalGone, match="used already"):
-            again_.take(pending.id, pending.digest)
+    with again(clock, ledger) as later:
+        for one in (access, later):
+            with pytest.raises(ProposalGone, match="used already"):
+                one.proposals.take(pending.id, pending.digest)
 
 
 def test_a_proposal_is_good_for_five_minutes(access, clock):
@@ -465,8 +470,7 @@ def test_accounts_from_the_command_line(kel: Kel, monkeypatch, tmp_path):
     kel.json("export", str(tmp_path / "b"), "--form", "bundle")
     kel.json("import", str(tmp_path / "b"), str(tmp_path / "l"), "--no-replay")
     assert Kel(tmp_path / "l").json("user", "list")["users"] == body["users"]
-    with sqlite3.connect(tmp_path / "l" / "ledger.db") as connection:
-        assert connection.execute("SELECT count(*) FROM credential").fetchone() == (0,)
+    assert ask(tmp_path / "l", "SELECT count(*) FROM credential") == [(0,)]
     assert kel.json("user", "remove", "ada")["users"] == []
 
 

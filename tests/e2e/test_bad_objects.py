@@ -6,13 +6,13 @@ The ledger of these tests has edits 1 and 2 active and 4 reverted.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.harness import FACT, QUICK, Kel, picture
+from tests.sim.places import ask
 
 Damage = Callable[[Path, Path], object]
 
@@ -157,9 +157,7 @@ EVERY = (
 @pytest.mark.parametrize("argv", EVERY, ids=" ".join)
 def test_a_newer_schema_is_7_for_every_command(kel: Kel, tmp_path, monkeypatch, argv):
     monkeypatch.chdir(tmp_path)
-    with sqlite3.connect(kel.place / "ledger.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+    ask(kel.place, "UPDATE alembic_version SET version_num = '9999'")
     kel.refused(7, *argv, says=["9999", "Install the newer program"])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -19,6 +18,7 @@ from ledger.access import passwords
 from ledger.release import describe
 from tests.e2e.harness import copied, rows
 from tests.sim.json_schema import resolved, wrong
+from tests.sim.places import ask
 
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 SCOPES = ("chat", "read", "edit")
@@ -190,9 +190,8 @@ def test_errors_have_one_shape(local):
 def test_nothing_names_a_file_or_a_secret_of_the_server(local, place, template):
     headers = bearer(local, "red", "chat")
     base = str(local.app.state.kel.status().base.path)  # type: ignore[attr-defined]
-    with sqlite3.connect(place / "ledger.db") as connection:
-        stored = [row[0] for row in connection.execute("SELECT id FROM token")]
-        stored += [row[0] for row in connection.execute("SELECT password_hash FROM credential")]
+    asked = ("SELECT id FROM token", "SELECT password_hash FROM credential")
+    stored = [value for sql in asked for (value,) in ask(place, sql)]
     secrets = [headers["authorization"].split()[1], *stored, "$argon2", str(place), base]
     oid = local.get("/v1/ledger/edits/1").json()["delta"]["oid"]
     broken = place / "objects" / oid[:2] / oid[2:]
@@ -254,9 +253,7 @@ def _newest(access: Any) -> str:
 
 
 def _expired(access: Any, place: Path) -> None:
-    with sqlite3.connect(place / "ledger.db") as connection:
-        connection.execute("UPDATE token SET expires_at = 1 WHERE expires_at > 1")
-    connection.close()
+    ask(place, "UPDATE token SET expires_at = 1 WHERE expires_at > 1")
     access.tokens.remove(_newest(access))
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.contract.tiny import TEXTS
 from tests.e2e.harness import ROOT, Kel, copied, rows
 from tests.reference.formats_reference import canonical, read_object
+from tests.sim.places import tables
 
 KILLED = """
 import os, signal, sys
@@ -95,14 +96,7 @@ def test_two_processes_measure_what_one_does(kel, other, corpus):
 
 
 def recorded(kel: Kel) -> list[dict[str, str]]:
-    import sqlite3
-
-    connection = sqlite3.connect(kel.place / "ledger.db")
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute("SELECT * FROM stats ORDER BY id")]
-    finally:
-        connection.close()
+    return sorted(tables(kel.place)["stats"], key=lambda row: row["id"])
 
 
 def test_parts_are_recorded_as_their_sum(kel, other, corpus, tmp_path):

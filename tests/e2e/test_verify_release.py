@@ -23,6 +23,7 @@ from tests.contract.tiny import OTHER, REQUEST, tiny_gpt2
 from tests.e2e.harness import SETTINGS, Kel, picture
 from tests.e2e.hub import served
 from tests.sim.hub_server import HubServer
+from tests.sim.places import copied
 
 MOST = 100_000
 FORMS = {
@@ -40,7 +41,7 @@ DOWN = "model.layers.0.mlp.down_proj.weight"
 def releases(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every form of one ledger, whose base was a folder."""
     folder: Path = tmp_path_factory.mktemp("releases")
-    shutil.copytree(template, folder / "l")
+    copied(template, folder / "l")
     with Ledger.open(folder / "l") as ledger:
         for name, options in FORMS.items():
             ledger.export(folder / name, **options)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from ledger import EditRequest, Ledger
 from ledger.access import Pending, passwords
 from ledger.demo import facts
 from tests.e2e.harness import ROOT, Kel, copied, rows
+from tests.sim.places import ask
 from tests.sim.web_server import Browser, answers, hidden, served, tree
 
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
@@ -68,8 +68,7 @@ def browser(url: str) -> Browser:
 @pytest.fixture(autouse=True)
 def forgiven(place: Path) -> None:
     """All tests come from one address: what others failed at does not count."""
-    with sqlite3.connect(place / "ledger.db") as connection:
-        connection.execute("DELETE FROM attempt")
+    ask(place, "DELETE FROM attempt")
 
 
 @pytest.fixture
@@ -266,8 +265,7 @@ def test_a_job_tells_the_loss_of_each_step_and_then_each_earlier_edit(browser, p
 def test_an_old_or_withdrawn_proposal_cannot_be_used(browser, place):
     page = proposed(browser, ENGLISH[5], other(ENGLISH[5]))
     name = page.url.path.rpartition("/")[2]
-    with sqlite3.connect(place / "ledger.db") as connection:
-        connection.execute("UPDATE proposal SET expires_at = 1 WHERE id = ?", (name,))
+    ask(place, "UPDATE proposal SET expires_at = 1 WHERE id = ?", name)
     late = confirmed(browser, page)
     assert (late.status_code, "can no longer be used" in late.text) == (409, True)
     page = proposed(browser, ENGLISH[5], other(ENGLISH[5]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import threading
 from collections.abc import Iterator
 from html import escape, unescape
@@ -17,6 +16,7 @@ from cli.web.state import Settings
 from ledger import EditRequest, Ledger
 from ledger.access import passwords
 from tests.e2e.harness import SETTINGS, Kel, copied, rows
+from tests.sim.places import ask, unguard
 from tests.sim.web_server import Browser, served, tree
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=y>{{7*7}}\u202e"
@@ -237,11 +237,8 @@ def test_a_reader_may_look_and_nobody_else_where_others_can_reach_it(place, tmp_
 
 def test_a_changed_row_is_found_by_verification(place, tmp_path):
     damaged = copied(place, tmp_path / "damaged")
-    with sqlite3.connect(damaged / "ledger.db") as connection:
-        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-        for (name,) in triggers.fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        connection.execute("UPDATE edit SET target_new = 'Rome' WHERE id = 1")
+    unguard(damaged, "edit")
+    ask(damaged, "UPDATE edit SET target_new = 'Rome' WHERE id = 1")
     with served(Settings(damaged)) as address:
         found = Browser(address).get("/verify.json").json()
         page = Browser(address).get("/verify").text

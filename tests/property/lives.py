@@ -42,7 +42,8 @@ from store import atomic
 from tests.property import fold_by_hand as hand
 from tests.property.life_model import Batch, Model
 from tests.sim.given import Given, drawn
-from tests.sim.ledger_sample import copy_ledger, database_of
+from tests.sim.ledger_sample import database_of
+from tests.sim.places import copied
 from tests.sim.postgres_server import Server
 
 WEIGHTS, SHM = "model.safetensors", Path("/dev/shm")
@@ -75,8 +76,7 @@ class Home:
 
     def begun(self, folder: Path) -> Given:
         """A new ledger without edits."""
-        copy_ledger(self.ledger, folder, self.server and self.server.new_database)
-        return Given(self.base, folder)
+        return Given(self.base, copied(self.ledger, folder))
 
     def empty(self, place: Path) -> Database:
         """A new database, as a copy: making the schema statement by statement is not at stake."""
@@ -93,7 +93,7 @@ class Home:
     def removed(self, folder: Path) -> None:
         """A closed ledger is no more."""
         if self.server is not None:
-            self.server.drop(database_of(str(LedgerFolder(folder).database)))
+            self.server.drop([database_of(str(LedgerFolder(folder).database))])
         shutil.rmtree(folder)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from ledger import Ledger
 from ledger.access import Access, passwords
 from ledger.access.passwords import AT_ONCE, COST, LONGEST, Passwords
 from ledger.errors import NotAllowed
+from tests.sim.places import ask
 
 pytestmark = pytest.mark.promise("P23")
 RIGHT = "correct horse"
@@ -50,11 +50,7 @@ def access(ledger: Path, clean: None):
 
 
 def stored(ledger: Path) -> str:
-    connection = sqlite3.connect(ledger / "ledger.db")
-    try:
-        ((found,),) = connection.execute("SELECT password_hash FROM credential").fetchall()
-    finally:
-        connection.close()
+    ((found,),) = ask(ledger, "SELECT password_hash FROM credential")
     return str(found)
 
 

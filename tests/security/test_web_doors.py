@@ -6,7 +6,6 @@ Every route is asked, as the application lists them, so that a new one is covere
 from __future__ import annotations
 
 import re
-import sqlite3
 from collections.abc import Iterable, Iterator
 from html import unescape
 from pathlib import Path
@@ -25,6 +24,7 @@ from ledger.access import attempts, passwords
 from ledger.access import secrets as keys
 from ledger.access.passwords import Passwords
 from tests.e2e.harness import Kel, copied, rows
+from tests.sim.places import ask
 from tests.sim.web_server import hidden
 
 RIGHT = "correct horse"
@@ -264,8 +264,7 @@ def test_nobody_goes_on_with_a_session_that_was_left(own):
         assert client.get("/", headers={"cookie": stolen}).status_code == 200
         client.post("/logout", headers={"cookie": stolen, **HERE})
         assert client.get("/", headers={"cookie": stolen}).status_code == 303
-        with sqlite3.connect(own / "ledger.db") as connection:
-            assert connection.execute("SELECT count(*) FROM session").fetchone() == (0,)
+        assert ask(own, "SELECT count(*) FROM session") == [(0,)]
 
 
 # --- P27: what is open by default is nothing ------------------------------------------------------

@@ -36,6 +36,7 @@ from ledger.records import (
 )
 from ledger.verify import Finding, verify_structure
 from store.objects import ObjectStore
+from tests.sim.places import copied
 
 BASE = hashlib.sha256(b"base").hexdigest()
 MODEL = ModelRecord(
@@ -50,7 +51,7 @@ MODEL = ModelRecord(
 )
 
 
-# Gives the address of a new database on a server, like the one of that name; None: a file.
+# Gives the address of a new database on a server; None: a file.
 Places = Callable[..., str] | None
 
 
@@ -84,10 +85,9 @@ class Sample:
         return cls(folder, database, store, Journal(database, store))
 
     @classmethod
-    def copied(cls, template: Path, folder: Path, new_place: Places = None) -> Self:
+    def copied(cls, template: Path, folder: Path) -> Self:
         """A copy of a closed ledger, open."""
-        copy_ledger(template, folder, new_place)
-        return cls.open(folder)
+        return cls.open(copied(template, folder))
 
     def put(self, data: bytes, kind: str = "delta") -> ObjectRecord:
         return ObjectRecord(oid=self.store.put(data), kind=kind, size=len(data))
@@ -114,14 +114,6 @@ class Sample:
 
     def close(self) -> None:
         self.database.close()
-
-
-def copy_ledger(template: Path, folder: Path, new_place: Places = None) -> None:
-    """Copy a closed ledger; one on a server with its database."""
-    shutil.copytree(template, folder, dirs_exist_ok=True)
-    if new_place is not None:
-        address = LedgerFolder(folder).address
-        address.write_text(new_place(like=database_of(address.read_text())))
 
 
 def database_of(url: str) -> str:

@@ -6,20 +6,25 @@ with serving(folder) as server:
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 
+from tests.sim.places import database_like
+
 USER = "kel"
 _PORT = "5432"
+_PATIENCE = 60.0
+_WATCH = Path(__file__).with_name("postgres_watch.py")
 
 
 def programs() -> Path | None:
@@ -42,7 +47,6 @@ class Server:
     """A running server; every database in it is made for one test."""
 
     folder: Path
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def url(self, database: str, **options: str) -> str:
         """The address of a database on the socket of this server."""
@@ -51,13 +55,16 @@ class Server:
 
     def new_database(self, like: str = "template1") -> str:
         """The address of a new database, empty or a copy of the database called `like`."""
-        name = f"t{os.getpid()}_{next(self._numbers)}"
-        self.execute(f'CREATE DATABASE {name} TEMPLATE "{like}"')
-        return self.url(name)
+        return database_like(self.url(like))
 
-    def drop(self, database: str) -> None:
-        """Remove a database; whoever is connected to it is cut off."""
-        self.execute(f'DROP DATABASE "{database}" WITH (FORCE)')
+    def databases(self) -> set[str]:
+        """Names of the databases there are."""
+        return {str(name) for (name,) in self.execute("SELECT datname FROM pg_database")}
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Remove databases, whoever is connected to them."""
+        for name in names:
+            self.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run a statement as the owner."""
@@ -68,7 +75,10 @@ class Server:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    """A server in `folder`, which must not exist; it keeps nothing when it stops."""
+    """A server in `folder`, which must not exist; nothing of it is left, however this process ends.
+
+    Raises: FileNotFoundError if no server is installed; RuntimeError if it does not start.
+    """
     bin_ = programs()
     if bin_ is None:
         raise FileNotFoundError("no PostgreSQL server is installed")
@@ -77,14 +87,33 @@ def serving(folder: Path) -> Iterator[Server]:
     for path in (data, socket):
         path.mkdir(mode=0o700)
     user = _unprivileged(data, socket)
-    _run([bin_ / "initdb", "-D", data, "-U", USER, "-E", "UTF8", "--locale=C", "-N"], user)
-    options = f"-p {_PORT} -k {socket} -c listen_addresses= -c fsync=off -c max_connections=80"
-    start = [bin_ / "pg_ctl", "-D", data, "-w", "-t", "60", "-l", data / "log", "-o", options]
-    _run([*start, "start"], user)
-    try:
-        yield Server(socket)
-    finally:
-        _run([bin_ / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], user)
+    settings = ("fsync=off", "max_connections=80", "dynamic_shared_memory_type=mmap")
+    settings = ("listen_addresses=", *settings)
+    options = ("-p", _PORT, "-k", str(socket), *(part for s in settings for part in ("-c", s)))
+    log = folder / "log"
+    with log.open("wb") as told:
+        watcher = subprocess.Popen(
+            [sys.executable, _WATCH, bin_, folder, user or "", *options],
+            stdin=subprocess.PIPE, stdout=told, stderr=told, start_new_session=True,
+        )  # fmt: skip
+    with watcher:  # which closes the pipe and waits
+        server = Server(socket)
+        _await(server, watcher, log)
+        yield server
+
+
+def _await(server: Server, watcher: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            server.execute("SELECT 1")
+        except psycopg.OperationalError as error:
+            if watcher.poll() is not None or time.monotonic() > until:
+                told = log.read_text("utf-8", "replace") if log.exists() else ""
+                raise RuntimeError(f"PostgreSQL did not start: {told}") from error
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _unprivileged(*folders: Path) -> str | None:
@@ -98,15 +127,3 @@ def _unprivileged(*folders: Path) -> str | None:
             if above.stat().st_mode & 0o001 == 0 and above.owner() == "root":
                 above.chmod(above.stat().st_mode | 0o011)
     return user
-
-
-def _run(command: list[object], user: str | None) -> None:
-    subprocess.run(
-        [str(part) for part in command],
-        check=True,
-        user=user,
-        cwd="/",
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
-    )

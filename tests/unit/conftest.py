@@ -19,8 +19,8 @@ def template(new_place: Places, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def sample(template: Path, new_place: Places, tmp_path: Path) -> Iterator[Sample]:
-    sample = Sample.copied(template, tmp_path, new_place)
+def sample(template: Path, tmp_path: Path) -> Iterator[Sample]:
+    sample = Sample.copied(template, tmp_path)
     yield sample
     sample.close()
 

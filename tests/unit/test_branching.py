@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from ledger.fields import stored
 from ledger.records import EditRecord, MeasurementRecord, Rows
 from tests.property.delta_ledger import apply
 from tests.sim.columns_editor import register
+from tests.sim.places import ask, copied, unguard
 from tests.sim.tiny_ledger import FACTS, tiny_ledger
 
 COLUMNS = {"method": "columns", "gate": None}
@@ -50,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ledger(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     register(monkeypatch)
-    shutil.copytree(made, tmp_path / "ledger")
+    copied(made, tmp_path / "ledger")
     with Ledger.open(tmp_path / "ledger", author="ann") as opened:
         yield opened
 
@@ -378,7 +377,6 @@ def test_a_bulk_edit_stays_on_its_branch(ledger):
 
 def test_a_switch_that_leads_elsewhere_is_found(ledger):
     """Every hash is right, and the entry lies."""
-    database = ledger.folder.database
     entry = ledger.journal.entry_of(4)
     forged = replace(entry, payload={"name": "main", "version": 0})
     forged = replace(forged, hash=chain.entry_hash(stored(forged)))
@@ -386,17 +384,12 @@ def test_a_switch_that_leads_elsewhere_is_found(ledger):
     after = replace(after, prev_hash=forged.hash)
     after = replace(after, hash=chain.entry_hash(stored(after)))
     ledger.close()
-    connection = sqlite3.connect(database)
-    connection.execute("DROP TRIGGER entry_no_update")
-    for record in (forged, after):
-        row = stored(record)
-        connection.execute(
-            "UPDATE entry SET payload = ?, prev_hash = ?, hash = ? WHERE seq = ?",
-            (row["payload"], row["prev_hash"], row["hash"], row["seq"]),
-        )
-    connection.commit()
-    connection.close()
-    with Ledger.open(ledger.folder.root) as again:
+    folder = ledger.folder.root
+    unguard(folder, "entry")
+    sql = "UPDATE entry SET payload = ?, prev_hash = ?, hash = ? WHERE seq = ?"
+    for row in map(stored, (forged, after)):
+        ask(folder, sql, *(row[name] for name in ("payload", "prev_hash", "hash", "seq")))
+    with Ledger.open(folder) as again:
         found = {(f.severity, f.code): f.text for f in again.verify()}
         assert found.keys() == {("error", "chain.version"), ("warning", "trigger.missing")}
         assert "cannot switch" in found[("error", "chain.version")]

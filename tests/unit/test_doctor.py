@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -25,6 +24,7 @@ from ledger.base import demo_folder
 from ledger.doctor import DISTRIBUTION, EXTRAS, Check, examine
 from ledger.setup import create
 from store.layout import Layout
+from tests.sim.places import address, ask, copied, unguard
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -86,17 +86,14 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def ledger(made, tmp_path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "ledger"))
+    return copied(made, tmp_path / "ledger")
 
 
 def other_model(folder: Path, **values: str) -> None:
     """The ledger as if it had been made with another base or device."""
-    connection = sqlite3.connect(folder / "ledger.db")
-    connection.execute("DROP TRIGGER model_no_update")
+    unguard(folder, "model")
     for column, value in values.items():
-        connection.execute(f"UPDATE model SET {column} = ?", (value,))
-    connection.commit()
-    connection.close()
+        ask(folder, f"UPDATE model SET {column} = ?", value)
 
 
 # --- the program and the machine ----------------------------------------------------------------
@@ -234,16 +231,16 @@ def test_a_sound_ledger_is_all_ok_and_nothing_of_it_changes(look, ledger):
     names = ["ledger", "store", "database", "base", "ledger device", "disk"]
     assert list(found)[-6:] == names
     assert [found[name].status for name in names] == ["ok"] * 6
-    assert found["database"].found == f"{ledger / 'ledger.db'}, schema 0006, entries: 1"
+    assert (
+        found["database"].found
+        == f"{address(ledger) or ledger / 'ledger.db'}, schema 0006, entries: 1"
+    )
     assert content() == before
 
 
 @pytest.mark.parametrize(("revision", "status"), [("0003", "note"), ("9999", "problem")])
 def test_another_schema_is_told_and_not_upgraded(look, ledger, revision, status):
-    connection = sqlite3.connect(ledger / "ledger.db")
-    connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-    connection.commit()
-    connection.close()
+    ask(ledger, "UPDATE alembic_version SET version_num = ?", revision)
     for _ in range(2):
         found = look(ledger)
         assert (found["database"].status, revision in found["database"].found) == (status, True)
