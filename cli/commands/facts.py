@@ -62,14 +62,17 @@ def command(
         found = ledger.facts(at, search, only=only, on=on)
         known = [] if only else ledger.known_facts(at, search)
     if csv_asked:
-        invocation.output.raw(as_csv(found).rstrip("\n"))
+        invocation.output.raw(as_csv([*found, *known]).rstrip("\n"))
         return 0
     items = (*(_layout(found) if found or not known else ()), *_known(known))
     return invocation.emit("facts", {"facts": found, "known": known}, items)
 
 
-def as_csv(found: Sequence[FactView]) -> str:
-    """A heading and a line for each fact; no cell is a formula to a spreadsheet."""
+def as_csv(found: Sequence[FactView | KnownView]) -> str:
+    """A heading and a line for each fact; no cell is a formula to a spreadsheet.
+
+    What the base says itself has no number and no method.
+    """
     from ledger.facts import FactView
 
     stream = io.StringIO()
@@ -77,8 +80,9 @@ def as_csv(found: Sequence[FactView]) -> str:
     writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
     for fact in found:
-        row = asdict(fact) | {"supersedes": " ".join(map(str, fact.supersedes))}
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        row = asdict(fact)
+        row["supersedes"] = " ".join(map(str, row.get("supersedes", ())))
+        writer.writerow({name: _cell(row.get(name)) for name in names})
     return stream.getvalue()
 
 

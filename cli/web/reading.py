@@ -109,10 +109,10 @@ def facts(
     version = ledger.resolve(at)
     found = ledger.facts(at, search or None, only=only or None, on=on or None)
     found = _sorted(found, sort)
+    known_ = [] if only else ledger.known_facts(at, search or None)
     if request.url.path.endswith(".csv"):
         name = {"content-disposition": 'attachment; filename="facts.csv"'}
-        return Response(as_csv(found), media_type="text/csv", headers=name)
-    known_ = [] if only else ledger.known_facts(at, search or None)
+        return Response(as_csv([*found, *known_]), media_type="text/csv", headers=name)
     if twin(request):
         return written(document("facts", {"facts": found, "known": known_}))
     asked = {"at": at, "search": search, "only": only, "on": on, "sort": sort}

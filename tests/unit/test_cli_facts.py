@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.test_cli_fake import BATCH, RESOLVED, STATED, Runner
+from tests.unit.test_cli_fake import BATCH, KNOWN, RESOLVED, STATED, Runner
 
 
 @pytest.fixture
@@ -24,7 +24,8 @@ def test_facts_are_listed_as_lines_as_csv_and_as_json(kel):
     assert "valid" not in out
     assert kel("facts", "--json").json["facts"][0]["supersedes"] == [1]
     kel.ledger.returns["facts"] = [replace(STATED, note='a, "b"\x1b[0m', reliability=None)]
-    (row,) = csv.DictReader(io.StringIO(kel("facts", "--csv").out))
+    row, known = csv.DictReader(io.StringIO(kel("facts", "--csv").out))
+    assert (known["edit"], known["method"], known["object"]) == ("", "", KNOWN.object)
     assert (row["edit"], row["object"], row["reliability"]) == ("3", "Paris", "")
     assert row["note"].startswith('a, "b"')
     assert "\x1b" not in row["note"]

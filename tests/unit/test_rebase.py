@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands.facts import as_csv
 from editors.model import EditableModel
 from editors.requests import EditRequest
 from ledger import Gate, Ledger
@@ -156,6 +159,8 @@ def test_what_the_new_base_states_is_left_to_it(source, other, known, tmp_path):
         (fact,) = made.known_facts()
         assert (fact.object, fact.author, fact.reliability) == (known.target_new, "ann", 1.0)
         assert made.known_facts(search="nobody") == []
+        (row,) = csv.DictReader(io.StringIO(as_csv([fact])))
+        assert (row["edit"], row["object"], row["author"]) == ("", known.target_new, "ann")
         assert any(line.facts[:1] and "known to the base" in line.facts[0] for line in made.log())
         made.edit(replace(known, target_new="Ulm"), **COLUMNS)
         assert made.known_facts() == []
