@@ -35,11 +35,13 @@ _PAGE: Final = 500
 
 
 class Reader:
-    """The read half of the journal. Keeps the folded history, so that only new entries are read."""
+    """The read half of the journal. Keeps the folded history, so that only new entries are read,
+    and how all edits stand until there is a new one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._history = History()
+        self._standing: tuple[int, steps.Standing | None] = (0, None)
 
     @property
     def database(self) -> Database:
@@ -60,9 +62,13 @@ class Reader:
     def standing(self, edits: Iterable[int] | None = None) -> steps.Standing:
         """How some edits, or all, stand at the head; the history is not folded for them."""
         with self._database.read() as reading:
-            came, turns = steps.came(reading, edits), steps.turns(reading)
-            lines = self._lines_in(reading)
-        return steps.Standing.of(came, turns, lines)
+            if edits is not None:
+                return self._standing_in(reading, edits)
+            last, (seq, found) = steps.last_number(reading), self._standing
+            if found is None or seq != last:
+                found = self._standing_in(reading, None)
+                self._standing = last, found
+        return found
 
     def carried(self, edits: Iterable[int], version: int) -> frozenset[int]:
         """Those of some edits that a version carries; the history is not folded for them."""
@@ -206,6 +212,10 @@ class Reader:
         """Names of all objects that some row refers to; what garbage collection must keep."""
         with self._database.read() as reading:
             return queries.oids(reading)
+
+    def _standing_in(self, reading: Reading, edits: Iterable[int] | None) -> steps.Standing:
+        came, turns = steps.came(reading, edits), steps.turns(reading)
+        return steps.Standing.of(came, turns, self._lines_in(reading))
 
     def _lines_in(self, reading: Reading) -> Lines:
         last = queries.last_entry(reading)

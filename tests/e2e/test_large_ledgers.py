@@ -68,14 +68,15 @@ def processor_seconds(ledger: Path, *words: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def test_log_and_show_on_a_hundred_thousand_entries_take_less_than_a_second(
+def test_reading_a_ledger_of_a_hundred_thousand_entries_takes_less_than_a_second(
     long: Path, figure: Figure
 ) -> None:
-    asked = (("log", "-n", "20"), ("show", "40"), ("status",), ("diff", "HEAD~5", "HEAD"))
+    search = ("facts", "--search", "Person 7 ")
+    asked = (("log", "-n", "20"), ("show", "40"), ("status",), ("diff", "HEAD~5", "HEAD"), search)
     taken = {words[0]: median(processor_seconds(long, *words) for _ in range(3)) for words in asked}
-    assert taken["log"] < 1.0 and taken["show"] < 1.0, taken
+    assert max(taken.values()) < 1.0, taken
     told = ", ".join(f"{name} {value:.2f} s" for name, value in taken.items())
-    figure("P34", f"100,000 entries: {told} (log and show: at most 1 s)")
+    figure("P34", f"100,000 entries: {told} (at most 1 s)")
 
 
 def test_a_history_of_a_hundred_thousand_entries_verifies(long: Path) -> None:

@@ -103,6 +103,19 @@ def test_an_append_reads_as_much_of_a_long_history_as_of_a_short_one(
     assert costs[0]["rows"] == costs[1]["rows"] < 40
 
 
+def test_a_process_that_stays_reads_how_all_edits_stand_once_for_each_entry(
+    ledgers, tmp_path, monkeypatch
+):
+    shutil.copytree(ledgers[LARGE], tmp_path / "ledger")
+    with Ledger.open(tmp_path / "ledger") as ledger:
+        append, before = again(ledger), ledger.status()
+        with counted(monkeypatch) as found:
+            assert ledger.status() == before
+        assert found["rows"] < LARGE // 10
+        append()
+        assert ledger.status().active == (*before.active, LARGE + 1)
+
+
 def plan(ledger: OpenedLedger, sql: str) -> str:
     with ledger.journal.database.read() as snapshot:
         return " ".join(row["detail"] for row in snapshot.query(f"EXPLAIN QUERY PLAN {sql}"))
