@@ -33,7 +33,7 @@ PROMISE, FIGURE = "promise", "figure"
 FLOORS = {
     ("sqlite", "not slow"): 6700,
     ("sqlite", ""): 6900,
-    ("postgresql", "not slow and not nightly"): 300,
+    ("postgresql", "not slow and not nightly"): 240,
     ("postgresql", "not slow"): 700,
 }
 

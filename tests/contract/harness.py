@@ -106,21 +106,23 @@ def dense(delta: Delta) -> Tensor:
 def state(model: EditableModel) -> dict[str, Any]:
     """Everything an editor must leave alone."""
     modules = dict(model.model.named_modules())
+    parameters = dict(model.model.named_parameters())
+    generator, keys, *place = np.random.get_state()
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return {
         "bits": {
             name: hashlib.sha256(t.detach().contiguous().view(torch.uint8).numpy()).hexdigest()
             for name, t in model.model.state_dict().items()
         },
-        "objects": {name: id(p) for name, p in model.model.named_parameters()},
+        "objects": {name: id(p) for name, p in parameters.items()},
         "hooks": {n: [list(getattr(m, kind)) for kind in kinds] for n, m in modules.items()},
         "modes": {name: m.training for name, m in modules.items()},
-        "flags": {name: p.requires_grad for name, p in model.model.named_parameters()},
-        "grads": [name for name, p in model.model.named_parameters() if p.grad is not None],
+        "flags": {name: p.requires_grad for name, p in parameters.items()},
+        "grads": [name for name, p in parameters.items() if p.grad is not None],
         "random": (
             hashlib.sha256(torch.get_rng_state().numpy()).hexdigest(),
             random.getstate(),
-            str(np.random.get_state()),
+            (generator, keys.tobytes(), *place),
         ),
         "global": (torch.is_grad_enabled(), torch.get_default_dtype()),
     }

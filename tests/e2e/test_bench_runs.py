@@ -237,7 +237,10 @@ def test_random_probes_are_drawn_from_the_data_sets_own_pool(
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["knowedit_zsre_test_all_1301", "counterfact_easyedit"])
+@pytest.mark.parametrize(
+    "name",
+    ["knowedit_zsre_test_all_1301", pytest.param("counterfact_easyedit", marks=pytest.mark.slow)],
+)
 def test_the_thesis_runs_on_its_own_data(name: str, tiny_base: Path, tmp_path: Path) -> None:
     file = DATA / f"{name}.json"
     if not file.is_file():
