@@ -70,6 +70,12 @@ NIGHTLY = (
 )
 # Of SQLite by nature: a file, or a test of one, and why.
 FILES_ONLY = {
+    "security/test_token.py::test_what_is_written_of_a_secret_is_for_nobody_else": (
+        "the rights of the file"
+    ),
+    "security/test_web_text.py::test_150_texts_of_sql_do_nothing_in_any_field": (
+        "compares the schema of the file"
+    ),
     "e2e/test_bad_objects.py::test_a_file_that_is_no_database_is_refused_as_it_is": "the file",
     "unit/test_doctor.py::test_a_damaged_database_is_a_problem": "the file is damaged",
     "unit/test_validity.py::test_an_older_ledger_verifies_unchanged_and_takes_dated_facts": (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from bench.truth import states
 from ledger import EditRequest
 from ledger.demo.world import build_world
 from tests.e2e.harness import Kel
+from tests.sim.places import copied
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def given(tmp_path_factory) -> tuple[Path, Path, EditRequest]:
     folder = tmp_path_factory.mktemp("reading")
     with opened(folder / "ledger") as ledger:
         next(grown(ledger, "rome", 1, seed=0))
-    shutil.copytree(folder / "ledger", folder / "other")
+    copied(folder / "ledger", folder / "other")
     with opened(folder / "other") as ledger:
         ((_, request, _),) = grown(ledger, "rome", 2, seed=0)
         ledger.export(folder / "deployed")
