@@ -85,7 +85,7 @@ def together(one: int | float, other: int | float) -> int | float:
 
 
 def shown(number: int | float) -> str:
-    return f"{number:.1g}" if isinstance(number, float) else f"{number:,}"
+    return f"{number:.2g}" if isinstance(number, float) else f"{number:,}"
 
 
 def head(promise: Promise) -> str:

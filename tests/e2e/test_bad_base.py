@@ -21,6 +21,21 @@ from tests.e2e.harness import FACT, QUICK, Kel, picture
 WEIGHTS = "model.safetensors"
 PROJECTION = "model.layers.0.mlp.down_proj.weight"
 Change = Callable[[Path], object]
+REFUSED_BEFORE = "{} mismatches of a base: each refused before anything is computed"
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """What a model computes from now on: it cannot without its linear layers."""
+    found: list[torch.Size] = []
+    forward = torch.nn.Linear.forward
+
+    def counted(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        found.append(x.shape)
+        return forward(layer, x)
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", counted)
+    return found
 
 
 def configured(**fields: Any) -> Change:
@@ -90,7 +105,9 @@ REFUSED: dict[str, tuple[int, Change, str]] = {
 
 @pytest.mark.promise("P33")
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_base_that_cannot_be_edited_is_refused(bare: Kel, tiny_base, tmp_path, case: str):
+def test_a_base_that_cannot_be_edited_is_refused(
+    bare: Kel, tiny_base, tmp_path, computed, case: str, figure
+):
     status, change, says = REFUSED[case]
     base = tmp_path / "base"
     shutil.copytree(tiny_base, base)
@@ -100,6 +117,8 @@ def test_a_base_that_cannot_be_edited_is_refused(bare: Kel, tiny_base, tmp_path,
     assert says in line
     assert not (tmp_path / "new").exists()
     assert picture(base) == before
+    assert computed == []
+    figure("P33", REFUSED_BEFORE, 1)
 
 
 def lacking(name: str) -> Change:
@@ -125,7 +144,7 @@ INCOMPLETE: dict[str, tuple[Change, str]] = {
 @pytest.mark.promise("P33")
 @pytest.mark.parametrize("case", INCOMPLETE)
 def test_a_model_that_is_not_whole_is_never_completed_with_random_numbers(
-    bare: Kel, tiny_base, tmp_path, case: str
+    bare: Kel, tiny_base, tmp_path, computed, case: str, figure
 ):
     change, says = INCOMPLETE[case]
     base = tmp_path / "base"
@@ -135,6 +154,8 @@ def test_a_model_that_is_not_whole_is_never_completed_with_random_numbers(
     bare.place = tmp_path / "l"
     for argv in (("ask", "Ada is"), ("edit", *FACT, *QUICK)):
         bare.refused(2, *argv, says=[says, str(base)])
+    assert computed == []
+    figure("P33", REFUSED_BEFORE, 1)
 
 
 NOTHING = [
@@ -146,11 +167,14 @@ NOTHING = [
 
 @pytest.mark.promise("P17")
 @pytest.mark.parametrize("name", NOTHING, ids=[ascii(name[:20]) for name in NOTHING])
-def test_a_name_that_is_no_base_is_2_and_asks_nobody(bare: Kel, tmp_path, monkeypatch, name: str):
+def test_a_name_that_is_no_base_is_2_and_asks_nobody(
+    bare: Kel, tmp_path, monkeypatch, name: str, figure
+):
     """The guards of the suite fail this test if another machine is asked."""
     monkeypatch.chdir(tmp_path)
     bare.refused(2, "init", "new", f"--base={name}")
     assert list(tmp_path.iterdir()) == []
+    figure("P17", "{} bad names and revisions: refused, 0 requests", 1)
 
 
 @pytest.mark.parametrize(
@@ -169,10 +193,13 @@ def test_an_option_that_does_not_fit_the_base_is_2(bare: Kel, tiny_base, tmp_pat
 
 @pytest.mark.promise("P17")
 @pytest.mark.parametrize("revision", ["../x", "a..b", "-x", "a b", "", "x" * 201, "a//b", "a\n"])
-def test_a_revision_that_cannot_be_one_is_2_and_asks_nobody(bare: Kel, tmp_path, revision: str):
+def test_a_revision_that_cannot_be_one_is_2_and_asks_nobody(
+    bare: Kel, tmp_path, revision: str, figure
+):
     argv = ("init", str(tmp_path / "new"), "--base", "owner/name", f"--revision={revision}")
     bare.refused(2, *argv, says=["cannot be a branch, tag or commit"])
     assert not (tmp_path / "new").exists()
+    figure("P17", "{} bad names and revisions: refused, 0 requests", 1)
 
 
 def test_a_place_that_is_taken_is_refused(bare: Kel, kel: Kel, ledger, tiny_base, tmp_path):
@@ -236,8 +263,9 @@ CHANGED: dict[str, tuple[Change, str]] = {
 
 @pytest.mark.promise("P33")
 @pytest.mark.parametrize("case", CHANGED)
-def test_a_base_that_changed_is_4_for_all_that_use_it(own, tmp_path, case: str):
+def test_a_base_that_changed_is_4_for_all_that_use_it(own, tmp_path, computed, case: str, figure):
     kel, base = own
+    computed.clear()
     change, names = CHANGED[case]
     kept = tmp_path / "kept"
     shutil.copytree(base, kept)
@@ -253,6 +281,8 @@ def test_a_base_that_changed_is_4_for_all_that_use_it(own, tmp_path, case: str):
     ):
         kel.refused(4, *argv, says=[names])
     assert not (tmp_path / "out").exists()
+    assert computed == []
+    figure("P33", REFUSED_BEFORE, 1)
     result = kel("verify", "--weights", "--json")
     assert result.status == 4
     assert [f["code"] for f in result.body["findings"]] == ["base.changed"]

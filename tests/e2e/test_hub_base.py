@@ -133,10 +133,13 @@ def test_a_hub_that_cannot_be_reached_is_8(bare: Kel, tmp_path: Path, monkeypatc
 
 @pytest.mark.promise("P17")
 @pytest.mark.parametrize("name", ["a/b/c", "a--b", "x.git", "a/../b", "a b", "-x", "a/"])
-def test_a_name_that_can_be_none_asks_nothing(hub: HubServer, bare: Kel, tmp_path: Path, name: str):
+def test_a_name_that_can_be_none_asks_nothing(
+    hub: HubServer, bare: Kel, tmp_path: Path, name: str, figure
+):
     bare.refused(2, "init", str(tmp_path / "new"), f"--base={name}")
     bare.refused(2, "init", str(tmp_path / "new"), "--base", REPO, "--revision=a..b")
     assert hub.asked == []
+    figure("P17", "{} bad names and revisions: refused, 0 requests", 1)
 
 
 @pytest.mark.parametrize(

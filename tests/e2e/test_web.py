@@ -374,12 +374,13 @@ def test_a_foreign_host_name_is_refused(url, host):
 
 
 @pytest.mark.promise("P20")
-def test_a_large_request_is_refused(browser):
+def test_a_large_request_is_refused(browser, figure):
     headers = {"origin": browser.url}
     found = browser.http.post("/say", content=b"x" * (MOST_BYTES + 1), headers=headers)
     assert found.status_code == 413
     assert browser.post("/say", message="x" * 5000).status_code == 400
     assert browser.post("/say", message="").status_code == 400
+    figure("P20", "{} sizes beyond a limit: each refused", 2)
 
 
 @pytest.mark.promise("P26")

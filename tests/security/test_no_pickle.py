@@ -54,13 +54,16 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_the_guards_catch_a_pickle_that_the_program_opens(guards: Guards, tmp_path, use: str):
+def test_the_guards_catch_a_pickle_that_the_program_opens(
+    guards: Guards, tmp_path, use: str, figure
+):
     names = {"pickle": pickle, "io": io, "np": np, "torch": torch}
     marker = tmp_path / "marker"
     with pytest.raises(Forbidden):
         as_program(USES[use], data=pickle.dumps(Trap(marker)), **names)
     assert use.split(maxsplit=1)[0] in guards.forget()[0]
     assert not marker.exists()
+    figure("P15", "{} ways to open a pickle: each caught by the guards of every test", 1)
 
 
 def test_the_guards_catch_a_pickle_below_the_program_and_one_that_is_swallowed(guards: Guards):
@@ -139,7 +142,7 @@ def test_the_traps_would_spring(traps: Path, marker: Path, tmp_path: Path, monke
 
 
 def test_a_model_that_brings_code_is_edited_without_running_it(
-    bare: Kel, traps: Path, marker: Path, probes: Path, tmp_path: Path
+    bare: Kel, traps: Path, marker: Path, probes: Path, tmp_path: Path, figure
 ):
     kel = bare
     kel.json("init", str(tmp_path / "l"), "--base", str(traps), "--probes", str(probes))
@@ -156,6 +159,7 @@ def test_a_model_that_brings_code_is_edited_without_running_it(
     ):
         assert kel(*argv).status == 0
         assert not marker.exists()
+        figure("P15", "{} commands on a repository full of traps: none sprung", 1)
     kept = {path.suffix for path in (tmp_path / "out").iterdir()}
     assert kept <= {".json", ".safetensors", ".md", ".jinja"}
 
@@ -201,8 +205,9 @@ def sources() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_source_names_no_way_to_run_what_it_reads(path: Path):
+def test_the_source_names_no_way_to_run_what_it_reads(path: Path, figure):
     assert offences(path.read_text("utf-8")) == []
+    figure("P15", "{} files of the source: none names a way to run what it reads", 1)
 
 
 def test_the_search_finds_each_of_them():

@@ -55,12 +55,13 @@ def stored(ledger: Path) -> str:
 
 
 @pytest.mark.parametrize("case", KNOWN, ids=str)
-def test_the_hash_is_argon2id(case):
+def test_the_hash_is_argon2id(case, figure):
     memory, lanes, password, salt = case
     made = hash_secret(password.encode(), salt.encode(), 2, memory, lanes, 32, Type.ID)
     assert base64.b64decode(made.rpartition(b"$")[2] + b"=").hex() == KNOWN[case]
     assert Passwords(CHEAP).match(made.decode(), password)
     assert not Passwords(CHEAP).match(made.decode(), password + "x")
+    figure("P23", "{} vectors of the reference implementation: equal", 1)
 
 
 def test_what_is_stored_says_its_cost_and_has_a_salt_of_its_own(figure):
@@ -121,7 +122,7 @@ def test_a_password_that_was_changed_meanwhile_stays(access, ledger):
 @pytest.mark.parametrize(
     "password", ["", "x", RIGHT + "\0", "\ud800" * 8, "x" * (LONGEST + 1), "x" * 1_000_000]
 )
-def test_what_can_be_no_password_is_wrong_and_costs_as_much(access, password, monkeypatch):
+def test_what_can_be_no_password_is_wrong_and_costs_as_much(access, password, monkeypatch, figure):
     work: list[int] = []
     verify = PasswordHasher.verify
 
@@ -137,6 +138,7 @@ def test_what_can_be_no_password_is_wrong_and_costs_as_much(access, password, mo
     assert time.perf_counter() - begun < 5
     assert len(work) == 2
     assert max(work) <= LONGEST
+    figure("P23", "{} texts that can be no password: wrong, at the cost of one", 1)
 
 
 def test_two_passwords_are_looked_at_at_a_time(monkeypatch, figure):

@@ -72,7 +72,7 @@ def test_the_same_manifest_without_it_is_one(releases, figure):
 @pytest.mark.parametrize("name", BAD[::4], ids=ascii)
 @pytest.mark.parametrize("form", ["bundle", "merged"])
 def test_no_command_follows_a_bad_name(
-    kel: Kel, releases, canary: Path, tmp_path: Path, form: str, name: str
+    kel: Kel, releases, canary: Path, tmp_path: Path, form: str, name: str, figure
 ):
     folder = copied(releases[form], canary / "release")
     manifest = json.loads((folder / "kel.json").read_bytes())
@@ -88,6 +88,7 @@ def test_no_command_follows_a_bad_name(
         assert result.status in (2, 4), (argv, result)
         assert "unexpected" not in result.err
         assert "Traceback" not in result.err
+        figure("P16", "{} commands on a release with a bad name: nothing around it changed", 1)
     assert picture(canary) == before
     assert picture(kel.place) == ledger
 

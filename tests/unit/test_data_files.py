@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,7 +140,9 @@ def peak_of(path: Path) -> tuple[list[Record | BadRecord], int]:
 
 
 @pytest.mark.promise("P20")
-def test_a_line_of_100_mb_is_told_and_passed_over(tmp_path: Path) -> None:
+def test_a_line_of_100_mb_is_told_and_passed_over(
+    tmp_path: Path, figure: Callable[..., None]
+) -> None:
     path = tmp_path / "facts.jsonl"
     with path.open("wb") as file:
         file.write(json.dumps(GOOD).encode() + b'\n{"subject": "')
@@ -156,12 +159,15 @@ def test_a_line_of_100_mb_is_told_and_passed_over(tmp_path: Path) -> None:
     )
     assert last.place == "line 3"
     assert peak < 32 << 20
+    figure("P20", "a line of 100 MB passed over: {} MB held", peak / 1e6)
     with pytest.raises(InvalidInput, match="line 2: the line is longer"):
         list(read_records(path, strict=True))
 
 
 @pytest.mark.promise("P20")
-def test_an_array_with_a_record_of_100_mb_is_refused(tmp_path: Path) -> None:
+def test_an_array_with_a_record_of_100_mb_is_refused(
+    tmp_path: Path, figure: Callable[..., None]
+) -> None:
     path = tmp_path / "facts.json"
     with path.open("wb") as file:
         file.write(b'[{"subject": "')
@@ -171,7 +177,9 @@ def test_an_array_with_a_record_of_100_mb_is_refused(tmp_path: Path) -> None:
     try:
         with pytest.raises(InvalidInput, match="longer than 8 MiB"):
             list(read_records(path))
-        assert tracemalloc.get_traced_memory()[1] < 96 << 20
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak < 96 << 20
+        figure("P20", "a record of 100 MB refused: {} MB held", peak / 1e6)
     finally:
         tracemalloc.stop()
 

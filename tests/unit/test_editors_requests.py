@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -74,11 +76,15 @@ def test_braces_in_a_prompt_are_only_text() -> None:
         ({"same_subject": [{"answer": "x"}]}, "'prompt' is missing"),
     ],
 )
-def test_what_cannot_be_edited_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_edited_is_refused(
+    changes: dict[str, Any], message: str, figure: Callable[..., None]
+) -> None:
     fields = {"subject": "Ada", "prompt": "Ada was born in", "target_new": "Paris"}
     assert EditRequest(**fields)
     with pytest.raises(InvalidRequest, match=message):
         EditRequest(**(fields | changes))
+    if re.search(r"has \d{3}", message):
+        figure("P20", "{} sizes beyond a limit: each refused", 1)
 
 
 @pytest.mark.promise("P20")

@@ -102,7 +102,7 @@ def test_of_values_the_largest_is_told():
     for value in (2e-7, 3.4e-6, 0.0):
         ledger.add(report("passed", "call", ("figure", ("P30", "worst {}", value))))
     (row,) = [row for row in ledger.rows() if row.startswith("| P30 ")]
-    assert "| worst 3e-06 |" in row
+    assert "| worst 3.4e-06 |" in row
 
 
 def test_a_test_counts_as_guarded_unless_its_end_was_an_error():

@@ -72,7 +72,7 @@ ESCAPES = [
 
 @pytest.mark.promise("P16")
 @pytest.mark.parametrize("shard", ESCAPES, ids=lambda s: repr(s)[:20])
-def test_P16_an_index_cannot_lead_out_of_its_folder(tmp_path, shard):
+def test_P16_an_index_cannot_lead_out_of_its_folder(tmp_path, shard, figure):
     folder = tmp_path / "model"
     folder.mkdir()
     save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors.x")
@@ -80,6 +80,7 @@ def test_P16_an_index_cannot_lead_out_of_its_folder(tmp_path, shard):
     (folder / INDEX).write_text(json.dumps({"weight_map": {"a": shard}}))
     with pytest.raises(CheckpointCorrupt):
         Checkpoint.open(folder)
+    figure("P16", "{} shards that are none of their folder: refused", 1)
 
 
 @pytest.mark.parametrize(

@@ -104,20 +104,22 @@ def test_bytes_that_do_not_fit_their_name_are_never_written(store):
 
 
 @pytest.mark.promise("P20")
-def test_an_object_above_the_limit_is_refused(store, monkeypatch):
+def test_an_object_above_the_limit_is_refused(store, monkeypatch, figure):
     monkeypatch.setattr(objects, "MAX_OBJECT_BYTES", len(DATA))
     assert store.put(DATA) == GOOD
     with pytest.raises(ObjectRejected) as caught:
         store.put(DATA + b"x")
     assert caught.value.code == "size"
+    figure("P20", "{} sizes beyond a limit: each refused", 1)
 
 
 @pytest.mark.promise("P20")
-def test_a_file_above_the_limit_is_corrupt_without_being_read(store, monkeypatch):
+def test_a_file_above_the_limit_is_corrupt_without_being_read(store, monkeypatch, figure):
     store.put(DATA)
     monkeypatch.setattr(objects, "MAX_OBJECT_BYTES", len(DATA) - 1)
     with pytest.raises(ObjectCorrupt, match=f"{len(DATA)} bytes"):
         store.get(GOOD)
+    figure("P20", "{} sizes beyond a limit: each refused", 1)
 
 
 @pytest.mark.promise("P6")

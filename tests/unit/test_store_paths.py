@@ -147,7 +147,7 @@ def test_the_root_itself_may_be_a_link(tmp_path):
 
 @pytest.mark.promise("P16")
 @pytest.mark.parametrize("oid", BAD_OIDS, ids=lambda oid: repr(oid)[:30])
-def test_P16_a_bad_id_is_refused_everywhere_and_touches_nothing(store, tmp_path, oid):
+def test_P16_a_bad_id_is_refused_everywhere_and_touches_nothing(store, tmp_path, oid, figure):
     canary = tmp_path / "canary"
     canary.write_bytes(b"alive")
     calls = [store.get, store.has, store.size, store.path, store.layout.path, check_oid]
@@ -162,6 +162,7 @@ def test_P16_a_bad_id_is_refused_everywhere_and_touches_nothing(store, tmp_path,
         assert len(str(caught.value)) < 200
     assert [p.name for p in tmp_path.iterdir()] == ["canary"]
     assert canary.read_bytes() == b"alive"
+    figure("P16", "{} calls with a bad id of an object: refused, nothing touched", len(calls))
 
 
 @pytest.mark.promise("P16")
