@@ -13,6 +13,7 @@ all blocks must be alike. The table always goes first.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from torch import nn
@@ -27,8 +28,14 @@ _EXPERTS: Final = ("expert", "router")
 
 
 def architecture_for(model: Any) -> Architecture:
-    """The row for a transformers model. Raises: UnsupportedModel."""
-    return architecture_of(model.config) if in_table(model.config) else recognise(model)
+    """The row for a transformers model. Raises: UnsupportedModel.
+
+    The head is what the model says: older transformers have another name for that of gpt_neox.
+    """
+    if not in_table(model.config):
+        return recognise(model)
+    head = _name(model, model.get_output_embeddings())
+    return replace(architecture_of(model.config), head=head)
 
 
 def recognise(model: Any) -> Architecture:

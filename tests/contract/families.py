@@ -22,8 +22,9 @@ from tokenizers import (
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from editors.architectures import ARCHITECTURES, architecture_of
+from editors.architectures import ARCHITECTURES
 from editors.model import EditableModel
+from editors.recognition import architecture_for
 from tests.contract.tiny import TEXTS, finished
 
 CORPUS = [
@@ -148,7 +149,7 @@ def build_family(model_type: str, folder: Path | None = None) -> EditableModel:
     if folder is not None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    return EditableModel(model, tokenizer, architecture_of(model.config))
+    return EditableModel(model, tokenizer, architecture_for(model))
 
 
 def _trained(tokenizer: Any, trainer: Any, bos: bool, **options: Any) -> Any:
