@@ -93,7 +93,9 @@ _LIST = (
         "P12",
         "the order of operations makes no difference where we say so",
         "F, N",
-        "Edits of one parameter do not commute and are not said to.",
+        "Edits of one parameter, and the facts of one batch, do not commute and are not said to: "
+        "another order gives other last bits. A method that is given its facts in another order "
+        "computes the same columns up to rounding only.",
     ),
     Promise(
         "P13",

@@ -144,6 +144,7 @@ def test_a_threshold_that_leaves_nothing_or_everything_is_refused(
             )
 
 
+@pytest.mark.promise("P12")
 @pytest.mark.parametrize("method", BATCHED)
 def test_column_j_belongs_to_request_j(method: str, model: EditableModel, moments: Moments) -> None:
     delta = run_batch(method, BATCH, model, moments)

@@ -73,10 +73,19 @@ class Given:
 
 
 def drawn(seed: int, facts: int, both: bool) -> dict[str, LowRank]:
-    """The changes that a number stands for, of one matrix or of both."""
+    """The changes that a number stands for, of one matrix or of both; at most eight facts.
+
+    They are large, and every other one of a matrix takes back what the one before it added: where
+    large terms cancel, the last bits of the sum tell in which order it was made.
+    """
     names = NAMES if both else (NAMES[seed % len(NAMES)],)
-    first = seed * len(NAMES)
-    return {n: random_update(first + NAMES.index(n), SHAPE, rank=facts) for n in names}
+    pair, back = divmod(seed // len(NAMES), 2)
+    found = {}
+    for name in names:
+        whole = random_update(pair * len(NAMES) + NAMES.index(name), SHAPE, rank=8, scale=1e10)
+        u = whole.u[:, :facts] * (1 - 2 * back)
+        found[name] = LowRank(u.contiguous(), whole.v[:facts].contiguous())
+    return found
 
 
 @contextmanager
