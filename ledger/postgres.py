@@ -132,15 +132,14 @@ class PostgresDatabase(Database):
         """The engine of all writing; for maintenance and tests too."""
         from sqlalchemy import create_engine
 
-        return create_engine("postgresql+psycopg://", creator=self._connect)
+        return create_engine("postgresql+psycopg://", creator=self._connect, pool_pre_ping=True)
 
     @contextmanager
     def read(self) -> Iterator[PostgresSnapshot]:
         """One consistent state to ask; nothing can be changed through it."""
         with self._translated():
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._asking()
             try:
-                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 yield PostgresSnapshot(connection)
             finally:
                 self._give_back(connection)
@@ -218,6 +217,16 @@ class PostgresDatabase(Database):
         )
         return connection
 
+    def _asking(self) -> psycopg.Connection[Any]:
+        """A connection that sees one state; those that the server has cut off are let go."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                return _begun(connection)
+            except _driver().OperationalError:
+                connection.close()
+        return _begun(self._connect())
+
     def _give_back(self, connection: psycopg.Connection[Any]) -> None:
         try:
             connection.execute("ROLLBACK")
@@ -237,6 +246,11 @@ class PostgresDatabase(Database):
             raise _translation(error.orig, self.place) from error
         except _driver().Error as error:
             raise _translation(error, self.place) from error
+
+
+def _begun(connection: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    return connection
 
 
 def _driver() -> Any:

@@ -155,6 +155,16 @@ def test_a_writer_that_waited_sees_what_came_meanwhile(team: Sample):
     other.close()
 
 
+def test_whoever_is_connected_goes_on_after_the_server_was_restarted(server: Server, team: Sample):
+    with team.database.read(), team.database.read():
+        team.apply("Before")
+    ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = "
+    ((cut,),) = server.execute(f"{ended}'{name_of(team)}'")
+    assert int(str(cut)) >= 3
+    team.apply("After")
+    assert codes(team) == []
+
+
 def test_a_snapshot_stays_one_state_and_takes_no_writes(team: Sample):
     with team.database.read() as snapshot:
         before = snapshot.query("SELECT count(*) AS n FROM entry")
