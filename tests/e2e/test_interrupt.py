@@ -24,6 +24,7 @@ import ledger.db
 import ledger.editing
 import ledger.journal
 import ledger.measuring
+import ledger.postgres
 from cli.output import Progress
 from editors.model import EditableModel
 from ledger import Ledger
@@ -61,7 +62,7 @@ class Stop:
 def stop(monkeypatch: pytest.MonkeyPatch) -> Stop:
     """Set into every place where the interrupt may come."""
     stop = Stop()
-    for module in (atomic, ledger.db, ledger.journal):
+    for module in (atomic, ledger.db, ledger.journal, ledger.postgres):
         monkeypatch.setattr(module, "_point", stop)
     for module in (ledger.editing, ledger.measuring):
         monkeypatch.setattr(module, "predict", before(stop, "predict", module.predict))
