@@ -91,12 +91,16 @@ def picture(folder: Path | None) -> dict[str, str]:
     What can be made again (`cache`) is left out.
     """
     assert folder is not None
-    there = "".join(rows(folder)) if address(folder) else ""
-    return {"rows": hashlib.sha256(there.encode()).hexdigest()} | {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+    there = {} if address(folder) is None else {"rows": _hashed("".join(rows(folder)).encode())}
+    return there | {
+        str(path.relative_to(folder)): _hashed(path.read_bytes())
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "cache" not in path.parts and not path.name.endswith(("-wal", "-shm"))
     }
+
+
+def _hashed(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def objects(folder: Path) -> dict[str, bytes]:

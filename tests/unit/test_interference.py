@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,10 @@ Matrices = dict[str, Tensor]
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
     base = plain_base(tmp_path / "base", {n: torch.zeros(s) for n, s in SHAPES.items()}, "llama")
-    return start(tmp_path / "ledger", base)
+    with start(tmp_path / "ledger", base) as ledger:
+        yield ledger
 
 
 def delta(
