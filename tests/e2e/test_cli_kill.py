@@ -10,10 +10,12 @@ import os
 import random
 import shutil
 import signal
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from ledger import Ledger
 from tests.e2e.harness import QUICK, Kel, copied
@@ -37,6 +39,8 @@ def in_a_process(place: Path, argv: tuple[str, ...], kill_after: float | None) -
     if pid == 0:
         status = 99
         try:
+            # A fork shares the lock of the progress bars, and would take it into its grave.
+            tqdm.set_lock(threading.RLock())
             status = Kel(place)(*argv).status
         finally:
             os._exit(status)
